@@ -1,0 +1,66 @@
+"""What does a kept file need? One resolver per kind of need, all of one shape.
+
+A resolver is asked once for every kept entry and answers with `Need`s (paths to keep, with a
+reason) and `Finding`s (what it could not analyse). It reads only the tree, never the host, never
+runs anything, and never raises for bad content: bad content costs precision, not the build.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from minify.model import Entry, Finding, ImageConfig, KeepLevel, Reason
+from minify.tree import Tree
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """A path to keep and why. Relative to nothing: `path` is absolute, may cross symlinks."""
+
+    path: str
+    reason: Reason
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What every resolver may look at.
+
+    `touched` holds the real paths of files whose content was opened or executed while observed;
+    `listed` real directories that were listed. `env` is the effective environment.
+    """
+
+    tree: Tree
+    config: ImageConfig
+    env: dict[str, str]
+    argvs: frozenset[tuple[str, ...]]
+    touched: frozenset[str]
+    listed: frozenset[str]
+    level: KeepLevel
+
+
+class Resolver(Protocol):
+    """One kind of need. `level` is the narrowest keep level at which it is asked."""
+
+    name: str
+    level: KeepLevel
+
+    def needs(self, scene: Scene, entry: Entry) -> Iterable[Need | Finding]:
+        """Say what this kept entry needs; empty for an entry that is none of its business."""
+        ...
+
+
+# Adding an ecosystem is one file and one line here.
+MODULES = (
+    "links",
+    "elf",
+    "script",
+)
+
+
+def all_resolvers(level: KeepLevel) -> tuple[Resolver, ...]:
+    """Make the resolvers that apply at a keep level. Each module has `make() -> Resolver`."""
+    made = (importlib.import_module(f"minify.resolvers.{name}").make() for name in MODULES)
+    return tuple(r for r in made if r.level.rank <= level.rank)

@@ -1,0 +1,162 @@
+"""A root file system as an immutable mapping, with look-ups that never leave it.
+
+Symlinks are followed inside the mapping only (path_resolution(7)): there is no host path anywhere,
+so a resolver cannot leak out of the image.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import posixpath
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import BinaryIO
+
+from minify.errors import MinifyError
+from minify.model import Entry, Kind
+
+MAX_LINKS = 40  # ELOOP limit of path_resolution(7)
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """Where a path leads: the real path (None: nowhere), its entry, every symlink crossed."""
+
+    real: str | None
+    entry: Entry | None
+    crossed: tuple[str, ...] = ()
+
+
+def normalise(path: str) -> str:
+    """Make a path absolute and lexically clean, without a trailing slash."""
+    return posixpath.normpath("/" + path.lstrip("/"))
+
+
+@dataclass(frozen=True)
+class Tree:
+    """The squashed tree of an image; `opener` yields the original bytes of a regular file."""
+
+    entries: Mapping[str, Entry]
+    opener: Callable[[Entry], BinaryIO] = field(repr=False)
+
+    def get(self, path: str) -> Entry | None:
+        """Look a path up as it stands, following nothing."""
+        return self.entries.get(path)
+
+    def resolve(self, path: str, base: str = "/") -> Resolved:
+        """Follow a path (relative ones from `base`) through every symlink to its end."""
+        todo = [p for p in posixpath.join(base, path).split("/") if p not in ("", ".")][::-1]
+        at, crossed = "", list[str]()
+        while todo:
+            name = todo.pop()
+            if name == "..":
+                at = at.rpartition("/")[0]
+                continue
+            entry = self.entries.get(f"{at}/{name}")
+            if entry is None:
+                return Resolved(None, None, tuple(crossed))
+            if entry.kind is Kind.SYMLINK:
+                crossed.append(entry.path)
+                if len(crossed) > MAX_LINKS:
+                    return Resolved(None, None, tuple(dict.fromkeys(crossed)))
+                if entry.link.startswith("/"):
+                    at = ""
+                todo.extend(p for p in reversed(entry.link.split("/")) if p not in ("", "."))
+            elif todo and entry.kind is not Kind.DIR:
+                return Resolved(None, None, tuple(crossed))
+            else:
+                at = entry.path
+        return Resolved(at or "/", self.entries.get(at or "/"), tuple(crossed))
+
+    def real(self, path: str, base: str = "/") -> str | None:
+        """Resolve a path to the real one, or None."""
+        return self.resolve(path, base).real
+
+    def is_file(self, path: str) -> bool:
+        """Whether a path leads to a regular file."""
+        entry = self.resolve(path).entry
+        return entry is not None and entry.kind is Kind.FILE
+
+    def is_dir(self, path: str) -> bool:
+        """Whether a path leads to a directory."""
+        entry = self.resolve(path).entry
+        return entry is not None and entry.kind is Kind.DIR
+
+    @cached_property
+    def _names(self) -> dict[str, list[str]]:
+        names: dict[str, list[str]] = defaultdict(list)
+        for path in sorted(self.entries):
+            if path != "/":
+                parent, _, name = path.rpartition("/")
+                names[parent or "/"].append(name)
+        return dict(names)
+
+    @cached_property
+    def _groups(self) -> dict[int, tuple[str, ...]]:
+        groups: dict[int, list[str]] = defaultdict(list)
+        for path, entry in self.entries.items():
+            if entry.inode:
+                groups[entry.inode].append(path)
+        return {inode: tuple(sorted(paths)) for inode, paths in groups.items()}
+
+    def children(self, directory: str) -> tuple[str, ...]:
+        """List the names in a real directory, sorted."""
+        return tuple(self._names.get(directory, ()))
+
+    def walk(self, directory: str) -> Iterator[Entry]:
+        """Yield every entry below a real directory (not itself), depth first, sorted."""
+        prefix = "" if directory == "/" else directory
+        for name in self._names.get(directory, ()):
+            entry = self.entries[f"{prefix}/{name}"]
+            yield entry
+            if entry.kind is Kind.DIR:
+                yield from self.walk(entry.path)
+
+    def twins(self, entry: Entry) -> tuple[str, ...]:
+        """Name every hard link of an entry's file, itself included, sorted."""
+        return self._groups.get(entry.inode, (entry.path,)) if entry.inode else (entry.path,)
+
+    def matching(self, patterns: Iterable[str]) -> Iterator[Entry]:
+        """Yield entries whose path matches a glob (`*` within one name, `**` across names)."""
+        rules = [glob_regex(p) for p in patterns]
+        for path, entry in self.entries.items():
+            if any(rule.fullmatch(path) for rule in rules):
+                yield entry
+
+    def open(self, path: str) -> BinaryIO:
+        """Open the original bytes of the regular file a path leads to; raises MinifyError."""
+        entry = self.resolve(path).entry
+        if entry is None or entry.kind is not Kind.FILE:
+            raise MinifyError(f"not a regular file in the image: {path}")
+        return self.opener(entry)
+
+    def read(self, path: str, limit: int = -1) -> bytes:
+        """Read the first `limit` bytes (all by default) of the file a path leads to."""
+        with self.open(path) as stream:
+            return stream.read(limit)
+
+
+def glob_regex(pattern: str) -> re.Pattern[str]:
+    """Compile a path glob: `*` and `?` stop at a slash, `**` crosses them, `[...]` as in a shell.
+
+    `dir/**` matches the directory itself too.
+    """
+    out, i = "", 0
+    while i < len(pattern):
+        if pattern.startswith("/**", i) and i + 3 in (len(pattern), pattern.find("/", i + 3)):
+            out, i = out + "(?:/.*)?", i + 3
+        elif pattern.startswith("**", i):
+            out, i = out + ".*", i + 2
+        elif pattern[i] == "*":
+            out, i = out + "[^/]*", i + 1
+        elif pattern[i] == "?":
+            out, i = out + "[^/]", i + 1
+        elif pattern[i] == "[" and (end := pattern.find("]", i + 2)) > 0:
+            # fnmatch knows how a bracket expression is spelled; take its translation.
+            out, i = out + fnmatch.translate(pattern[i : end + 1])[4:-3], end + 1
+        else:
+            out, i = out + re.escape(pattern[i]), i + 1
+    return re.compile(out, re.DOTALL)
