@@ -1,3 +1,3 @@
-"""minify observes a running image, keeps what it used plus what that needs, and proves the result."""
+"""minify observes an image as it runs, keeps what it used and needs, and proves the result."""
 
 __version__ = "0.1.0"

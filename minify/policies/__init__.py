@@ -1,0 +1,1 @@
+"""Keep and drop rules as data, one YAML file per theme."""
