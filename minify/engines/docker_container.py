@@ -1,0 +1,219 @@
+"""One container of a Docker engine, from created to removed."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from docker.errors import APIError, NotFound
+from requests.exceptions import ConnectionError as RequestsConnectionError
+from requests.exceptions import ReadTimeout
+
+from minify.engines import Launch
+from minify.errors import EngineError, TraceError
+from minify.model import Image, Mount, Plan
+
+
+class DockerContainer:
+    """Container over the SDK's low-level client."""
+
+    def __init__(self, client: Any, container_id: str, local: bool, ignored: Sequence[str]) -> None:
+        self.id = container_id
+        self._client = client
+        self._local = local
+        self._ignored = tuple(ignored)
+        self._state: dict[str, Any] = {}
+        self._closed = False
+
+    @classmethod
+    def create(
+        cls,
+        client: Any,
+        plan: Plan,
+        image: Image,
+        launch: Launch,
+        labels: dict[str, str],
+        local: bool,
+    ) -> DockerContainer:
+        """Create a container for a plan; raises EngineError."""
+        mounts = (*launch.mounts, *plan.mounts)
+        ports = sorted({*plan.ports, *image.config.tcp_ports})
+        host = client.create_host_config(
+            binds=[_bind(m) for m in mounts if m.source] or None,
+            tmpfs={m.target: "" for m in mounts if not m.source} or None,
+            port_bindings=None if local else {p: ("127.0.0.1", None) for p in ports},
+            log_config={"Type": "json-file"},
+        )
+        argv = _argv(plan, image, launch)
+        try:
+            made = client.create_container(
+                image=image.digest,
+                host_config=host,
+                entrypoint=argv[0],
+                command=argv[1],
+                environment=list(plan.env) or None,
+                user=plan.user or None,
+                working_dir=plan.workdir or None,
+                hostname=plan.hostname or None,
+                ports=ports or None,
+                labels=labels,
+                # The trial runs the health check itself, when it wants, as a drive.
+                healthcheck={"test": ["NONE"]},
+            )
+        except APIError as error:
+            raise EngineError(f"cannot create a container: {error.explanation}") from error
+        return cls(client, made["Id"], local, [m.target for m in mounts])
+
+    def start(self) -> None:
+        """Start it; raises TraceError when the runtime cannot start its command."""
+        try:
+            self._client.start(self.id)
+        except APIError as error:
+            raise TraceError(
+                f"the container does not start: {error.explanation}",
+                hint="try it by hand: docker run --rm IMAGE",
+            ) from error
+        self._refresh()
+
+    def _refresh(self) -> dict[str, Any]:
+        try:
+            self._state = self._client.inspect_container(self.id)
+        except NotFound as error:
+            raise TraceError("the container was removed while it was in use") from error
+        return self._state
+
+    @property
+    def pid(self) -> int | None:
+        """PID 1 as the host sees it; None for a remote engine or once it has ended."""
+        pid = int((self._state.get("State") or {}).get("Pid") or 0)
+        return pid if pid and self._local and self._is_ours(pid) else None
+
+    def _is_ours(self, pid: int) -> bool:
+        # Behind a virtual machine's socket the PID would be of some other process here.
+        for name in ("cgroup", "mountinfo"):
+            with contextlib.suppress(OSError):
+                if self.id in Path(f"/proc/{pid}/{name}").read_text(errors="replace"):
+                    return True
+        return False
+
+    @property
+    def root(self) -> Path | None:
+        """The container's root directory as the host sees it."""
+        return Path(f"/proc/{self.pid}/root") if self.pid else None
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """Nothing: the container's address is reached from where we are."""
+        return ()
+
+    def address(self, port: int) -> tuple[str, int]:
+        """The bridge address, or the published port where that can't be reached."""
+        network = (self._state or self._refresh())["NetworkSettings"]
+        if not self._local:
+            published = (network.get("Ports") or {}).get(f"{port}/tcp") or []
+            return ("127.0.0.1", int(published[0]["HostPort"])) if published else ("127.0.0.1", 0)
+        addresses = [network.get("IPAddress")]
+        addresses += [n.get("IPAddress") for n in (network.get("Networks") or {}).values()]
+        return next((a for a in addresses if a), "127.0.0.1"), port
+
+    def execute(self, argv: Sequence[str], timeout: float) -> tuple[int, bytes]:
+        """Run a command inside; exit status 124 says it was too slow (as timeout(1))."""
+        try:
+            made = self._client.exec_create(self.id, list(argv))
+            output = self._stream(made["Id"], timeout)
+            status = self._client.exec_inspect(made["Id"])["ExitCode"]
+            return (124 if status is None else int(status)), output
+        except (ReadTimeout, RequestsConnectionError):
+            return 124, b""
+        except APIError as error:
+            raise TraceError(
+                f"cannot run in the container: {shlex.join(argv)}: {error.explanation}"
+            ) from error
+
+    def _stream(self, exec_id: str, timeout: float) -> bytes:
+        before = self._client.timeout
+        self._client.timeout = timeout
+        try:
+            return bytes(self._client.exec_start(exec_id) or b"")
+        finally:
+            self._client.timeout = before
+
+    def signal(self, name: str) -> None:
+        """Send a signal to PID 1."""
+        with contextlib.suppress(APIError):
+            self._client.kill(self.id, signal=name)
+
+    def running(self) -> bool:
+        """Whether PID 1 is alive."""
+        if self.pid is not None:
+            return True
+        return bool(self._refresh()["State"]["Running"])
+
+    def exit_code(self) -> int | None:
+        """The exit status once it has ended."""
+        state = self._refresh()["State"]
+        return None if state["Running"] else int(state["ExitCode"])
+
+    def wait(self, timeout: float) -> bool:
+        """Wait up to `timeout` seconds for its end."""
+        try:
+            self._client.wait(self.id, timeout=timeout)
+            return True
+        except (ReadTimeout, RequestsConnectionError):
+            return False
+        except APIError as error:
+            raise TraceError(f"cannot wait for the container: {error.explanation}") from error
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.signal("SIGKILL")
+
+    def log(self) -> tuple[str, ...]:
+        """Lines it wrote so far."""
+        try:
+            text: bytes = self._client.logs(self.id, stdout=True, stderr=True)
+        except APIError:
+            return ()
+        return tuple(text.decode(errors="replace").splitlines())
+
+    def health(self) -> str:
+        """Always empty: the trial runs the health check as a drive."""
+        return ""
+
+    def written(self) -> tuple[str, ...]:
+        """Paths the run created or changed: the engine's diff, without directories on the way."""
+        try:
+            changes = self._client.diff(self.id) or []
+        except APIError:
+            return ()
+        paths = sorted(c["Path"] for c in changes if c["Kind"] in (0, 1, 2))
+        return tuple(self._leaves(paths))
+
+    def _leaves(self, paths: list[str]) -> Iterator[str]:
+        for path, following in zip(paths, [*paths[1:], ""], strict=True):
+            inside = any(path == i or path.startswith(i + "/") for i in self._ignored)
+            if not inside and not following.startswith(path + "/"):
+                yield path
+
+    def close(self) -> None:
+        """Remove it with its anonymous volumes; safe to call twice."""
+        if not self._closed:
+            self._closed = True
+            with contextlib.suppress(APIError):
+                self._client.remove_container(self.id, force=True, v=True)
+
+
+def _bind(mount: Mount) -> str:
+    return f"{mount.source}:{mount.target}:{'ro' if mount.read_only else 'rw'}"
+
+
+def _argv(plan: Plan, image: Image, launch: Launch) -> tuple[list[str] | None, list[str] | None]:
+    """What to send as Entrypoint and Cmd; None leaves the image's own."""
+    entrypoint = plan.entrypoint or image.config.entrypoint
+    command = plan.argv or (() if plan.entrypoint else image.config.cmd)
+    if launch.prefix:
+        return [launch.prefix[0]], [*launch.prefix[1:], *entrypoint, *command]
+    return list(plan.entrypoint) or None, list(plan.argv) or None

@@ -1,0 +1,85 @@
+"""What `docker image inspect` says, as our nouns."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from minify.model import Healthcheck, Image, ImageConfig, Layer, Platform
+
+NANO = 1e9
+
+
+def image_of(reference: str, found: dict[str, Any]) -> Image:
+    """Turn an inspect answer (Docker Engine API, ImageInspect) into an Image."""
+    config = found.get("Config") or {}
+    platform = Platform(
+        found.get("Os") or "linux", found.get("Architecture") or "amd64", found.get("Variant") or ""
+    )
+    diff_ids = (found.get("RootFS") or {}).get("Layers") or []
+    return Image(
+        reference=reference,
+        digest=found["Id"],
+        platform=platform,
+        config=_config(config, _raw(found, config, platform)),
+        layers=tuple(Layer(diff_id=d) for d in diff_ids),
+        size=int(found.get("Size") or 0),
+    )
+
+
+def _raw(found: dict[str, Any], config: dict[str, Any], platform: Platform) -> str:
+    """Rebuild the OCI image configuration (image-spec, config.md) from the inspect answer."""
+    raw: dict[str, Any] = {
+        "architecture": platform.architecture,
+        "os": platform.os,
+        "created": found.get("Created"),
+        "author": found.get("Author"),
+        "config": {k: v for k, v in config.items() if v not in (None, "", [], {}, False)},
+        "rootfs": {"type": "layers", "diff_ids": (found.get("RootFS") or {}).get("Layers") or []},
+    }
+    if platform.variant:
+        raw["variant"] = platform.variant
+    if found.get("OsVersion"):
+        raw["os.version"] = found["OsVersion"]
+    return json.dumps({k: v for k, v in raw.items() if v}, sort_keys=True)
+
+
+def _config(config: dict[str, Any], raw: str) -> ImageConfig:
+    return ImageConfig(
+        entrypoint=tuple(config.get("Entrypoint") or ()),
+        cmd=tuple(config.get("Cmd") or ()),
+        env=tuple(config.get("Env") or ()),
+        user=config.get("User") or "",
+        workdir=config.get("WorkingDir") or "/",
+        ports=tuple(sorted(config.get("ExposedPorts") or ())),
+        volumes=tuple(sorted(config.get("Volumes") or ())),
+        stop_signal=config.get("StopSignal") or "SIGTERM",
+        healthcheck=_healthcheck(config.get("Healthcheck")),
+        raw=raw,
+    )
+
+
+def _healthcheck(found: dict[str, Any] | None) -> Healthcheck | None:
+    test = tuple((found or {}).get("Test") or ())
+    if not found or test in ((), ("NONE",)):
+        return None
+    return Healthcheck(
+        test,
+        (found.get("Interval") or 30 * NANO) / NANO,
+        (found.get("Timeout") or 30 * NANO) / NANO,
+        (found.get("StartPeriod") or 0) / NANO,
+        found.get("Retries") or 3,
+    )
+
+
+def layer_dirs(found: dict[str, Any]) -> tuple[Path, ...]:
+    """The engine's own layer directories, bottom first; empty when they can't be read here."""
+    driver = found.get("GraphDriver") or {}
+    data = driver.get("Data") or {}
+    if driver.get("Name") not in ("overlay2", "overlay"):
+        return ()
+    lower = [p for p in (data.get("LowerDir") or "").split(":") if p]
+    upper = data.get("UpperDir")
+    directories = tuple(Path(p) for p in [*reversed(lower), *([upper] if upper else [])])
+    return directories if all(d.is_dir() for d in directories) else ()

@@ -1,0 +1,128 @@
+"""Where minify keeps things between and during runs, and who owns what is there.
+
+::
+
+    HOME/kit/        the tracing kit, shared by all runs
+    HOME/layers/     the layer store of the embedded engine
+    HOME/work/KEY/   the documents of the last build of an image (image, plan, evidence, keep …)
+    HOME/runs/ID/    what a run needs while it lives; `owner` names the process that owns it
+
+A run folder whose owner is dead is garbage: the next run, or `minify gc`, removes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from minify.errors import BuildError
+
+
+@dataclass(frozen=True)
+class Home:
+    """The folder everything is under; made on first use."""
+
+    path: Path
+
+    def folder(self, *names: str) -> Path:
+        """Make and return a folder below it; raises BuildError when that is impossible."""
+        folder = self.path.joinpath(*names)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BuildError(
+                f"cannot make {folder}: {error.strerror}",
+                hint="set MINIFY_HOME to a writable folder",
+            ) from error
+        return folder
+
+    def work(self, image_digest: str) -> Path:
+        """The folder of an image's documents."""
+        return self.folder("work", image_digest.rpartition(":")[2][:24])
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run under way: its identity (a label on everything it makes) and its scratch folder."""
+
+    token: str
+    folder: Path
+
+
+def _started(pid: int) -> str:
+    """The start time of a process in clock ticks since boot (proc(5), stat field 22)."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return ""
+    return text.rpartition(")")[2].split()[19]
+
+
+def _boot() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
+    except OSError:
+        return "noboot"
+
+
+def alive(token: str) -> bool:
+    """Whether the process that made a run token still lives (a reused PID does not count)."""
+    boot, pid, started, *_ = [*token.split("-"), "", "", ""]
+    return boot == _boot() and pid.isdigit() and started != "" and _started(int(pid)) == started
+
+
+@contextlib.contextmanager
+def running(home: Home) -> Iterator[Run]:
+    """Open a run: a token naming this process, and a scratch folder removed at the end."""
+    pid = os.getpid()
+    token = f"{_boot()}-{pid}-{_started(pid)}-{secrets.token_hex(3)}"
+    folder = home.folder("runs", token)
+    try:
+        yield Run(token, folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def dead_runs(home: Home) -> tuple[Run, ...]:
+    """Find the runs whose owner is gone."""
+    runs = home.folder("runs")
+    return tuple(Run(p.name, p) for p in sorted(runs.iterdir()) if not alive(p.name))
+
+
+def remove_run(run: Run) -> None:
+    """Remove a dead run's scratch folder."""
+    shutil.rmtree(run.folder, ignore_errors=True)
+
+
+def remember_image(run: Run, image_id: str) -> None:
+    """Note an image saved and not yet tagged, so that it can be reclaimed if we die."""
+    with (run.folder / "images").open("a") as journal:
+        journal.write(image_id + "\n")
+
+
+def remembered_images(run: Run) -> tuple[str, ...]:
+    """The image IDs a run noted."""
+    journal = run.folder / "images"
+    return tuple(journal.read_text().split()) if journal.exists() else ()
+
+
+def write_document(path: Path, text: str) -> None:
+    """Write a document whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise BuildError(f"cannot write {path}: {error.strerror}") from error
+
+
+def key_of(*texts: str) -> str:
+    """A short stable key for a list of texts (SHA-256, 24 hex digits)."""
+    return hashlib.sha256("\0".join(texts).encode("utf-8", "surrogateescape")).hexdigest()[:24]
