@@ -57,6 +57,7 @@ MODULES = (
     "links",
     "elf",
     "script",
+    "shell",
 )
 
 

@@ -1,0 +1,390 @@
+"""Shell scripts: every command they name in any branch, what they source, the files they name.
+
+Asked for a script, it reads that; asked for the shell itself, it reads the scripts given as
+arguments (`sh -c`, CMD-SHELL health checks, the image's entrypoint).
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from minify.model import Entry, Finding, KeepLevel, Kind, Reason
+from minify.resolvers import Need, Resolver, Scene
+from minify.resolvers.shell_data import (
+    AFTER_OPTION,
+    BUILTINS,
+    CARRIERS,
+    DEFAULT_PATH,
+    SHELLS,
+    START_FILES,
+    STRINGS,
+    WHOLE_DIRS,
+    WRAPPERS,
+)
+from minify.resolvers.shell_parse import Command, Names, initial, read_script
+from minify.syntax import LIMIT
+from minify.tree import glob_regex
+
+RULE = "shell"
+DEEPEST = 8  # scripts sourcing scripts, strings within strings
+DIR_FILES, DIR_BYTES = 200, 1024 * 1024  # a directory a script works on is kept up to this
+
+
+@dataclass
+class _Reading:
+    """One script being read, with everything it sources."""
+
+    scene: Scene
+    because: str
+    shell: str
+    names: Names
+    done: set[bytes] = field(default_factory=set)
+    unknown: int = 0
+
+    @property
+    def path(self) -> list[str]:
+        """Where commands are looked up: PATH as the image and the script set it."""
+        told = [p for value in sorted(self.names.values.get("PATH", ())) for p in value.split(":")]
+        return list(dict.fromkeys(p for p in told if p.startswith("/"))) or DEFAULT_PATH.split(":")
+
+    def need(self, path: str, detail: str) -> Need:
+        """Name a path to keep."""
+        return Need(path, Reason(RULE, self.because, detail))
+
+
+class Shell:
+    """Resolver of shell scripts and of script text in arguments."""
+
+    name = RULE
+    level = KeepLevel.REACH
+
+    def needs(self, scene: Scene, entry: Entry) -> Iterable[Need | Finding]:
+        """Name what a script, or the text a shell was given, may run, source or read."""
+        if entry.kind is not Kind.FILE:
+            return
+        if _is_shell(scene, entry.path):
+            yield from _arguments(scene, entry)
+        shell = _script_kind(scene, entry)
+        if not shell:
+            return
+        if entry.size > LIMIT:
+            yield Finding(RULE, entry.path, f"script larger than {LIMIT >> 20} MB: not analysed")
+            return
+        reading = _begin(scene, entry.path, entry.path, shell)
+        yield from _finish(reading, _read(reading, scene.tree.read(entry.path), 0))
+
+
+def make() -> Resolver:
+    """Make the resolver."""
+    return Shell()
+
+
+def interpreter(head: bytes) -> str:
+    """The name of the shell in a `#!` line (execve(2)), or empty."""
+    if not head.startswith(b"#!"):
+        return ""
+    line = head[2:].split(b"\n", 1)[0].decode("latin-1").split()
+    for word in line[:4]:
+        name = posixpath.basename(word)
+        if name in SHELLS or name == "execlineb":
+            return name
+        if name not in CARRIERS and not word.startswith("-") and "=" not in word:
+            return ""
+    return ""
+
+
+def _script_kind(scene: Scene, entry: Entry) -> str:
+    name = posixpath.basename(entry.path)
+    touched = entry.path in scene.touched
+    if not (entry.executable or touched) or entry.size < 3:
+        return ""
+    head = scene.tree.read(entry.path, 256)
+    if shell := interpreter(head):
+        return shell
+    named = name.endswith((".sh", ".bash", ".ash")) or name in START_FILES
+    given = touched and any(entry.path in _script_argument(scene, argv) for argv in scene.argvs)
+    return "bash" if (named or given) and b"\0" not in head and head[:2] != b"#!" else ""
+
+
+def _script_argument(scene: Scene, argv: tuple[str, ...]) -> tuple[str, ...]:
+    # `sh FILE`: the first argument that is no option.
+    if not argv or posixpath.basename(argv[0]) not in SHELLS:
+        return ()
+    plain = [a for a in argv[1:] if not a.startswith("-")][:1]
+    return tuple(r for a in plain if (r := scene.tree.real(a, scene.config.workdir or "/")))
+
+
+def _is_shell(scene: Scene, path: str) -> bool:
+    return posixpath.basename(path) in SHELLS | {"busybox"}
+
+
+def _begin(scene: Scene, because: str, script: str, shell: str) -> _Reading:
+    workdir = scene.config.workdir or "/"
+    names = Names(script, workdir, initial({**scene.config.environment, **scene.env}))
+    return _Reading(scene, because, shell, names)
+
+
+def _finish(reading: _Reading, found: Iterator[Need | Finding]) -> Iterator[Need | Finding]:
+    seen = {reading.because}
+    for item in found:
+        key = item.path if isinstance(item, Need) else item.message
+        if key not in seen:
+            seen.add(key)
+            yield item
+    if reading.unknown:
+        message = f"{reading.unknown} commands have names known only at run time"
+        yield Finding(RULE, reading.because, message)
+
+
+def _arguments(scene: Scene, entry: Entry) -> Iterator[Need | Finding]:
+    """Read the scripts that were, or will be, given to this shell as an argument."""
+    config = scene.config
+    check = config.healthcheck.test if config.healthcheck else ()
+    argvs = set(scene.argvs) | {(*config.entrypoint, *config.cmd)}
+    if check[:1] == ("CMD-SHELL",):
+        argvs.add(("/bin/sh", "-c", *check[1:]))
+    elif check[:1] == ("CMD",):
+        argvs.add(check[1:])
+    for argv in sorted(argvs):
+        for at, word in enumerate(argv):
+            if posixpath.basename(word) not in SHELLS:
+                continue
+            reading = _begin(scene, entry.path, "", posixpath.basename(word))
+            if word.startswith("/"):
+                real = scene.tree.real(word)
+            else:
+                found = _lookup(reading, word)
+                real = scene.tree.real(found) if found else None
+            if real == entry.path:
+                command = Command(tuple((w,) for w in argv[at:]))
+                yield from _finish(reading, _strings(reading, command.words, 0))
+
+
+def _read(reading: _Reading, source: bytes, depth: int) -> Iterator[Need | Finding]:
+    if source in reading.done or depth > DEEPEST:
+        return
+    reading.done.add(source)
+    if b"\0" in source[:1024]:
+        # A self-extracting script has data after its text; anything else is no script.
+        source = source.split(b"\0", 1)[0].rpartition(b"\n")[0]
+    if reading.shell == "execlineb":
+        yield from _execline(reading, source)
+        return
+    script = read_script(source, reading.names)
+    if script.broken:
+        yield Finding(RULE, reading.because, "syntax not understood in places: analysed in part")
+    sourced = [item for c in script.commands for item in _sourced(reading, c.words, depth)]
+    yield from sourced
+    if sourced:  # what was sourced may have given names their values
+        script = read_script(source, reading.names)
+    for command in script.commands:
+        yield from _command(reading, command.words, depth)
+    for word in sorted(script.words):
+        yield from _paths(reading, word)
+
+
+def _execline(reading: _Reading, source: bytes) -> Iterator[Need | Finding]:
+    # execlineb has no keywords: any word may be a program.
+    for line in source.decode("utf-8", "surrogateescape").splitlines():
+        if not line.lstrip().startswith("#"):
+            for word in line.split():
+                if found := _lookup(reading, word.strip("\"'")):
+                    yield reading.need(found, f"command {word}")
+
+
+def _sourced(
+    reading: _Reading, words: tuple[tuple[str, ...], ...], depth: int
+) -> Iterator[Need | Finding]:
+    if len(words) < 2 or not {".", "source"} & set(words[0]):
+        return
+    for name in words[1]:
+        for path in _files(reading, name):
+            yield reading.need(path, "sourced")
+            entry = reading.scene.tree.resolve(path).entry
+            if entry is not None and entry.size <= LIMIT:
+                yield from _read(reading, reading.scene.tree.read(path), depth + 1)
+
+
+def _command(
+    reading: _Reading, words: tuple[tuple[str, ...], ...], depth: int
+) -> Iterator[Need | Finding]:
+    if not words or depth > DEEPEST:
+        return
+    if not words[0]:
+        reading.unknown += 1
+    for name in words[0]:
+        if reading.names.functions.get(name):
+            yield from _any_command(reading, words[1:], depth, most=len(words))
+        elif name not in reading.names.functions:
+            yield from _external(reading, name, words, depth)
+        yield from _special(reading, posixpath.basename(name), words, depth)
+
+
+def _external(
+    reading: _Reading, name: str, words: tuple[tuple[str, ...], ...], depth: int
+) -> Iterator[Need | Finding]:
+    """Keep a program, and what it runs in turn if it is one that runs others."""
+    found = None if _builtin(reading, name) else _lookup(reading, name)
+    if found:
+        yield reading.need(found, f"command {name}")
+    if posixpath.basename(name) in WRAPPERS:
+        yield from _any_command(reading, words[1:], depth, most=2)
+    yield from _strings(reading, words, depth)
+
+
+def _special(
+    reading: _Reading, base: str, words: tuple[tuple[str, ...], ...], depth: int
+) -> Iterator[Need | Finding]:
+    """Read the commands after an option (`find -exec`), and directories used as a whole."""
+    options = AFTER_OPTION.get(base, frozenset())
+    for at, word in enumerate(words[1:], 2):
+        if options & set(word):
+            yield from _command(reading, words[at:], depth + 1)
+        if base in WHOLE_DIRS:
+            for value in word:
+                yield from _directory(reading, value)
+
+
+def _any_command(
+    reading: _Reading, words: tuple[tuple[str, ...], ...], depth: int, *, most: int
+) -> Iterator[Need | Finding]:
+    """Read the first few words that are commands as such: options and users come before them."""
+    for at, word in enumerate(words):
+        known = any(
+            _lookup(reading, w) or _builtin(reading, w) or w in reading.names.functions
+            for w in word
+            if w and not w.startswith("-")
+        )
+        if known:
+            yield from _command(reading, words[at:], depth + 1)
+            most -= 1
+        if most <= 0:
+            return
+
+
+def _strings(
+    reading: _Reading, words: tuple[tuple[str, ...], ...], depth: int
+) -> Iterator[Need | Finding]:
+    """Read script text given as one word: `sh -c TEXT`, `eval TEXT`, `trap TEXT SIGNAL`."""
+    for name in words[0] if words else ():
+        base = posixpath.basename(name)
+        if base not in STRINGS:
+            continue
+        option = STRINGS[base]
+        for at, word in enumerate(words[1:], 1):
+            after = option is None or any(
+                w in ("--command", "--session-command")
+                or (w.startswith("-") and not w.startswith("--") and w.endswith(option))
+                for w in words[at - 1]
+            )
+            for value in word if after else ():
+                raw = value.encode("utf-8", "surrogateescape")
+                if not value.startswith("-") and len(raw) <= LIMIT:
+                    yield from _read(reading, raw, depth + 1)
+            if option is None and base == "trap":
+                break
+
+
+def _builtin(reading: _Reading, name: str) -> bool:
+    return name in BUILTINS.get(reading.shell, BUILTINS["posix"])
+
+
+def _lookup(reading: _Reading, name: str) -> str | None:
+    """Find a command as execvp(3) does: on PATH, or where its slash says."""
+    tree = reading.scene.tree
+    if not name or len(name) > 255 or "\n" in name:
+        return None
+    if "/" in name:
+        tried = _bases(reading, name)
+    else:
+        tried = [f"{directory}/{name}" for directory in reading.path]
+    for path in tried:
+        entry = tree.resolve(path).entry
+        if entry is not None and entry.executable:
+            return path
+    return None
+
+
+def _bases(reading: _Reading, name: str) -> list[str]:
+    if name.startswith("/"):
+        return [posixpath.normpath(name)]
+    here = posixpath.dirname(reading.names.script) or "/"
+    bases = dict.fromkeys((reading.names.workdir, here))
+    return [posixpath.normpath(posixpath.join(base, name)) for base in bases]
+
+
+def _files(reading: _Reading, name: str) -> list[str]:
+    """The files a word names: a path, a glob, or (for `.`) a name on PATH."""
+    tree = reading.scene.tree
+    if not name or len(name) > 1024 or "\n" in name:
+        return []
+    tried = _bases(reading, name)
+    if "/" not in name:
+        tried += [f"{directory}/{name}" for directory in reading.path]
+    if any(c in name for c in "*?["):
+        return [p for pattern in tried for p in _glob(reading, pattern)]
+    return [path for path in tried if tree.is_file(path)][:1]
+
+
+def _glob(reading: _Reading, pattern: str) -> list[str]:
+    head = posixpath.dirname(pattern.partition("*")[0].partition("?")[0].partition("[")[0])
+    real = reading.scene.tree.real(head or "/")
+    if real is None or real in ("/", "/usr", "/proc", "/sys"):
+        return []
+    rule = glob_regex(posixpath.normpath(pattern))
+    found, size = [], 0
+    for entry in reading.scene.tree.walk(real):
+        shown = head.rstrip("/") + entry.path[len(real) :]
+        if rule.fullmatch(shown):
+            found.append(shown)
+            size += entry.size
+        if len(found) > DIR_FILES or size > DIR_BYTES:
+            return []
+    return found
+
+
+def _paths(reading: _Reading, word: str) -> Iterator[Need | Finding]:
+    """Keep what a word names by an absolute path, if it is there."""
+    start = word.find("/")
+    if start < 0 or len(word) > 1024 or "\n" in word:
+        return
+    value = word
+    if start > 0:  # --config=/etc/x, PATTERN:/etc/x, @/etc/x
+        if word[start - 1] not in "=:@,(\"'<>" and not word.startswith("./"):
+            return
+        value = word[start:] if not word.startswith("./") else word
+    for path in _files(reading, value) if value != "/" else ():
+        yield reading.need(path, "named in the script")
+    path = posixpath.normpath(value)
+    if path.startswith("/") and path not in SHARED and reading.scene.tree.is_dir(path):
+        yield reading.need(path, "named in the script")
+
+
+SHARED = frozenset({"/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib64", "/mnt", "/opt",
+                    "/proc", "/root", "/run", "/sbin", "/srv", "/sys", "/tmp", "/usr", "/usr/bin",
+                    "/usr/lib", "/usr/local", "/usr/local/bin", "/usr/local/lib", "/usr/sbin",
+                    "/usr/share", "/usr/local/share", "/var", "/var/lib", "/var/cache",
+                    "/var/log", "/var/tmp"})  # fmt: skip
+
+
+def _directory(reading: _Reading, value: str) -> Iterator[Need | Finding]:
+    """Keep the files of a directory the script works on as a whole, if they are few."""
+    tree = reading.scene.tree
+    if not value.startswith("/"):
+        return
+    real = tree.real(value)
+    if real is None or real in SHARED or posixpath.normpath(value) in SHARED:
+        return
+    if not tree.is_dir(real):
+        return
+    files, size = [], 0
+    for entry in tree.walk(real):
+        files.append(entry.path)
+        size += entry.size
+        if len(files) > DIR_FILES or size > DIR_BYTES:
+            yield Finding(RULE, reading.because, f"works on {real}, too large to keep whole")
+            return
+    for path in files:
+        yield reading.need(path, f"in {real}, a directory the script works on")
