@@ -1,0 +1,1 @@
+process.stdout.write('from a child, ' + require('os').EOL.length);

@@ -1,0 +1,2 @@
+'use strict';
+module.exports = async () => { throw new Error('on purpose'); };

@@ -1,0 +1,5 @@
+'use strict';
+module.exports = async () => {
+  const { greet } = await import('../greeting.mjs');
+  return { greeting: greet('ESM') };
+};
