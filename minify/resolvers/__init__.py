@@ -58,6 +58,7 @@ MODULES = (
     "elf",
     "script",
     "shell",
+    "java",
 )
 
 
