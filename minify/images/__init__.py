@@ -1,0 +1,1 @@
+"""Images at rest: read from engines' layers, archives and layouts; written deterministically."""
