@@ -59,6 +59,7 @@ MODULES = (
     "script",
     "shell",
     "java",
+    "php",
 )
 
 
