@@ -22,12 +22,13 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Launch:
-    """How a trial changes a container's start: a prefix before its argv, and extra mounts.
+    """How a trial changes a container's start: a prefix before its argv, environment, mounts.
 
     `prefix` empty: the container starts exactly as the image says.
     """
 
     prefix: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
     mounts: tuple[Mount, ...] = ()
 
 
@@ -110,6 +111,10 @@ class Engine(Protocol):
         """Find an image; raises EngineError when it is unknown or of another platform."""
         ...
 
+    def find(self, reference: str) -> Image | None:
+        """Look an image up without reading its tree; None when the engine has none of that name."""
+        ...
+
     def create(self, plan: Plan, image: Image, launch: Launch) -> AbstractContextManager[Container]:
         """Create a container for a plan, removed when the context is left."""
         ...
@@ -124,6 +129,18 @@ class Engine(Protocol):
 
     def remove_image(self, image_id: str) -> None:
         """Remove an image that was saved and not tagged; silent when it is gone."""
+        ...
+
+    def abort(self) -> None:
+        """Remove every container still there, so that threads waiting on one of them end."""
+        ...
+
+    def leftovers(self) -> dict[str, tuple[str, ...]]:
+        """Container IDs by the token of the run that made them."""
+        ...
+
+    def remove_container(self, container_id: str) -> None:
+        """Remove a container a dead run left behind."""
         ...
 
     def close(self) -> None:

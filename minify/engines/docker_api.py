@@ -15,12 +15,13 @@ from typing import Any
 
 import docker
 from docker.errors import APIError, DockerException, ImageNotFound
+from docker.utils import kwargs_from_env
 
 from minify.engines import Launch, Loaded
 from minify.engines.docker_container import DockerContainer
 from minify.engines.docker_image import image_of, layer_dirs
 from minify.errors import BuildError, EngineError
-from minify.images.archive import docker_archive_stream, read_docker_archive
+from minify.images.archive import docker_archive_stream
 from minify.images.overlay import read_overlay
 from minify.model import Image, OutputImage, Plan
 from minify.tree import Tree
@@ -29,10 +30,10 @@ RUN_LABEL = "io.minify.run"
 HINT_START = "start Docker (or set DOCKER_HOST, or use --engine embedded); see: minify doctor"
 
 
-def connect(timeout: float = 120.0) -> Any:
+def connect(timeout: int = 120) -> Any:
     """Open the SDK's client on DOCKER_HOST, else the current context, else the default socket."""
     try:
-        settings: dict[str, Any] = docker.utils.kwargs_from_env()
+        settings: dict[str, Any] = kwargs_from_env()
         if "base_url" not in settings:
             settings.update(_context_settings())
         return docker.APIClient(version="auto", timeout=timeout, **settings)
@@ -88,6 +89,13 @@ class DockerEngine:
             )
         return Loaded(image, self._tree(image, found))
 
+    def find(self, reference: str) -> Image | None:
+        """Look an image up by name or ID."""
+        try:
+            return image_of(reference, self._client.inspect_image(reference))
+        except APIError:
+            return None
+
     def _tree(self, image: Image, found: dict[str, Any]) -> Tree:
         directories = layer_dirs(found) if self.local else ()
         if directories and len(directories) >= len(image.layers):
@@ -103,6 +111,8 @@ class DockerEngine:
                     spool.write(chunk)
         except (APIError, OSError) as error:
             raise EngineError(f"cannot save {image.reference}: {error}") from error
+        from minify.images.archive import read_docker_archive
+
         return read_docker_archive(target, spool=self._spool).tree
 
     @contextlib.contextmanager

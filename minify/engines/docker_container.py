@@ -54,7 +54,7 @@ class DockerContainer:
                 host_config=host,
                 entrypoint=argv[0],
                 command=argv[1],
-                environment=list(plan.env) or None,
+                environment=[*plan.env, *launch.env] or None,
                 user=plan.user or None,
                 working_dir=plan.workdir or None,
                 hostname=plan.hostname or None,

@@ -1,0 +1,88 @@
+"""The command line: the only part that prints, colours and exits.
+
+Results go to standard output, the story to standard error, one exit status per kind of end.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from types import FrameType
+from typing import Any
+
+import click
+
+from minify import __version__
+from minify.cli import console
+from minify.cli.build import build_command, lock_command, trace_command, verify_command
+from minify.cli.inspect import config_command, doctor_command, gc_command, why_command
+from minify.errors import Exit, MinifyError
+
+EPILOG = "Exit status: 0 done, 2 usage, 3 verification failed, 4 unsupported here, 5 engine, \
+6 not observable, 7 evidence incomplete, 8 cannot write, 9 a gate failed, 130 interrupted, 1 other."
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=EPILOG,
+)
+@click.version_option(__version__, prog_name="minify")
+def cli() -> None:
+    """Shrink a container image to what it uses, and prove that the result behaves the same.
+
+    Start with: minify build IMAGE
+    """
+
+
+for _command in (
+    build_command,
+    trace_command,
+    verify_command,
+    lock_command,
+    why_command,
+    gc_command,
+    doctor_command,
+    config_command,
+):
+    cli.add_command(_command)
+
+
+@cli.command("completion")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion_command(shell: str) -> None:
+    """Print the shell completion script, as in: eval "$(minify completion bash)"."""
+    from click.shell_completion import get_completion_class
+
+    found = get_completion_class(shell)
+    assert found is not None  # click has these three
+    click.echo(found(cli, {}, "minify", "_MINIFY_COMPLETE").source())
+
+
+def _terminated(_number: int, _frame: FrameType | None) -> Any:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    # A terminated minify cleans up as an interrupted one does.
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        status = cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        status = _interrupted()
+    except KeyboardInterrupt:
+        status = _interrupted()
+    except click.ClickException as error:
+        error.show()
+        status = error.exit_code
+    except MinifyError as error:
+        console.show_error(error)
+        status = int(error.exit_code)
+    except BrokenPipeError:
+        status = int(Exit.FAILED)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _interrupted() -> int:
+    console.say("interrupted: nothing was tagged, everything was cleaned up")
+    return int(Exit.INTERRUPTED)

@@ -1,0 +1,186 @@
+"""The commands that run containers: build, trace, verify, lock."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from minify.cli import console
+from minify.cli.options import gather, run_options
+from minify.codec import dumps
+from minify.config import home_folder
+from minify.errors import Exit, UsageError
+from minify.model import KeepLevel
+from minify.options import Options
+from minify.workspace import Home, running, write_document
+
+
+@contextlib.contextmanager
+def bench_for(options: Options) -> Iterator[Any]:
+    """Open an engine and a run; what dead runs left behind is cleared on the way."""
+    from minify.pipeline import Bench  # here: --help and completion stay quick
+    from minify.sweep import open_engine, sweep
+
+    home = Home(home_folder())
+    with running(home) as run:
+        engine = open_engine(options.engine, run, home)
+        try:
+            sweep(engine, home)
+            yield Bench(engine, home, run)
+        finally:
+            engine.close()
+
+
+@click.command("build")
+@click.argument("image", required=False)
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@click.option("--tag", "-t", metavar="NAME", help="Name of the output (default: IMAGE's name-min).")
+@run_options
+@click.option("--keep", multiple=True, metavar="GLOB", help="Keep these paths; repeatable.")
+@click.option("--drop", multiple=True, metavar="GLOB", help="Drop these paths; repeatable.")
+@click.option(
+    "--policy",
+    "policies",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False),
+    help="A file with further keep and drop rules; repeatable.",
+)
+@click.option(
+    "--policy-off",
+    "policies_off",
+    multiple=True,
+    metavar="ID",
+    help="Switch a shipped rule off; repeatable.",
+)
+@click.option(
+    "--keep-level",
+    type=click.Choice([k.value for k in KeepLevel]),
+    help="exact: what was touched; reach (default): and what code could reach; "
+    "package: and the whole package of each touched file.",
+)
+@click.option("--verify/--no-verify", default=None, help="Prove the output against the original.")
+@click.option("--repairs", type=click.IntRange(0, 10), help="Rounds of repair after a failure (3).")
+@click.option(
+    "--evidence",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False),
+    help="Use this evidence (of minify trace) instead of tracing; repeatable.",
+)
+@click.option(
+    "--from-lock",
+    "lock",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Keep exactly what this minify.lock lists, without tracing.",
+)
+@click.option("--fresh", is_flag=True, default=None, help="Trace again, reuse nothing.")
+@click.option("--force", is_flag=True, default=None, help="Move the output name if it is in use.")
+@click.option(
+    "--report",
+    type=click.Path(dir_okay=False, writable=True),
+    metavar="FILE",
+    help="Write the report as JSON.",
+)
+@click.option("--dry-run", is_flag=True, help="Show what would be run, run nothing.")
+def build_command(
+    image: str | None, command: tuple[str, ...], report: str | None, dry_run: bool, **flags: Any
+) -> int:
+    """Minify IMAGE: observe it, keep what it needs, prove the result, tag it.
+
+    COMMAND after -- replaces the image's CMD for the run.
+    """
+    options = gather(image, command, flags)
+    from minify.pipeline import build, prepare
+    from minify.reports.as_json import render as as_json
+    from minify.reports.as_text import render as as_text
+
+    with console.progress(flags["quiet"]), bench_for(options) as bench:
+        if dry_run:
+            click.echo(dumps(prepare(bench, options).plan), nl=False)
+            return Exit.OK
+        made = build(bench, options, weigh_levels=report is not None)
+    if report:
+        write_document(Path(report), as_json(made).decode())
+    click.echo(as_text(made).decode(), nl=False)
+    return made.exit_code
+
+
+@click.command("trace")
+@click.argument("image", required=False)
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@run_options
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(dir_okay=False, writable=True),
+    required=True,
+    help="Where to write the evidence.",
+)
+def trace_command(image: str | None, command: tuple[str, ...], output: str, **flags: Any) -> int:
+    """Observe IMAGE and store the evidence, for: minify build --evidence FILE."""
+    options = gather(image, command, flags)
+    from minify.pipeline import trace
+
+    with console.progress(flags["quiet"]), bench_for(options) as bench:
+        evidence = trace(bench, options)
+    write_document(Path(output), dumps(evidence))
+    click.echo(f"{len(evidence.touches)} touches written to {output}")
+    return Exit.OK if evidence.complete else Exit.INCOMPLETE
+
+
+@click.command("verify")
+@click.argument("original")
+@click.argument("candidate")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@run_options
+def verify_command(original: str, candidate: str, command: tuple[str, ...], **flags: Any) -> int:
+    """Run ORIGINAL twice and CANDIDATE once under the same probes, and show every difference."""
+    options = gather(original, command, flags)
+    from minify.pipeline import verify_images
+    from minify.reports.as_text import render_verdict
+
+    with console.progress(flags["quiet"]), bench_for(options) as bench:
+        verdict = verify_images(bench, options, candidate)
+    click.echo(render_verdict(verdict), nl=False)
+    return Exit.OK if verdict.passed else Exit.VERDICT
+
+
+@click.command("lock")
+@click.argument("image")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(dir_okay=False, writable=True),
+    default="minify.lock",
+    show_default=True,
+    help="Where to write the lock.",
+)
+@click.option("--engine", type=click.Choice(["auto", "docker", "embedded"]), default="auto")
+def lock_command(image: str, output: str, engine: str) -> int:
+    """Write the keep list of IMAGE's last build as a lock file to review and commit."""
+    from minify.lock import write_lock
+    from minify.model import KeepSet
+
+    with bench_for(Options(image=image, engine=engine)) as bench:
+        shelf, _ = find_shelf(bench, image)
+    keep = shelf.get("keep", KeepSet)
+    if keep is None:
+        raise UsageError(f"{image} was not built here yet", hint=f"minify build {image}")
+    write_document(Path(output), write_lock(keep))
+    click.echo(f"{len(keep.paths)} paths written to {output}")
+    return Exit.OK
+
+
+def find_shelf(bench: Any, reference: str) -> tuple[Any, str]:
+    """The documents of an image's last build, by the name of the original or of the output."""
+    from minify.documents import Shelf
+    from minify.names import source_of
+
+    image = bench.engine.find(reference)
+    if image is None:
+        raise UsageError(f"no such image: {reference}", hint="see: docker images")
+    digest = source_of(image) or image.digest
+    return Shelf(bench.home.work(digest)), digest

@@ -1,0 +1,88 @@
+"""The commands that look: why, gc, doctor, config."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from minify.cli.build import bench_for, find_shelf
+from minify.config import home_folder, read_config, schema
+from minify.errors import Exit, UsageError
+from minify.options import Options
+from minify.workspace import Home
+
+ENGINES = click.Choice(["auto", "docker", "embedded"])
+
+
+@click.command("why")
+@click.argument("image")
+@click.argument("path")
+@click.option("--engine", type=ENGINES, default="auto")
+def why_command(image: str, path: str, engine: str) -> int:
+    """Say why PATH of IMAGE is in the minified image, back to the touch that began it, or why not.
+
+    IMAGE is the original or the output of an earlier build.
+    """
+    from minify.model import KeepSet
+    from minify.why import explain
+
+    with bench_for(Options(image=image, engine=engine)) as bench:
+        shelf, digest = find_shelf(bench, image)
+        keep = shelf.get("keep", KeepSet)
+        if keep is None:
+            raise UsageError(f"{image} was not built here yet", hint=f"minify build {image}")
+        tree = bench.engine.load(digest).tree
+    found = explain(keep, tree, path)
+    click.echo("\n".join(found.lines))
+    return Exit.OK if found.exists else Exit.FAILED
+
+
+@click.command("gc")
+@click.option("--all", "everything", is_flag=True, help="Remove stored evidence and kits too.")
+@click.option("--engine", type=ENGINES, default="auto")
+def gc_command(everything: bool, engine: str) -> int:
+    """Remove what killed runs left behind: containers, unnamed images, scratch folders."""
+    from minify.sweep import clear, sweep
+
+    with bench_for(Options(engine=engine)) as bench:
+        swept = sweep(bench.engine, bench.home)
+    freed = clear(Home(home_folder())) if everything else 0
+    click.echo(
+        f"removed {swept.containers} containers, {swept.images} images, {swept.folders} folders"
+        + (f"; freed {freed / 1e6:.1f} MB of stored work" if everything else "")
+    )
+    return Exit.OK
+
+
+@click.command("doctor")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def doctor_command(as_json: bool) -> int:
+    """Say what this machine can do for minify, and how to get what is missing."""
+    from minify.doctor import examine
+
+    checks = examine()
+    if as_json:
+        click.echo(json.dumps([vars(c) for c in checks], indent=1))
+        return Exit.OK
+    width = max(len(c.name) for c in checks)
+    for check in checks:
+        mark = click.style("ok     ", fg="green") if check.ok else click.style("missing", fg="red")
+        click.echo(f"{mark}  {check.name:{width}}  {check.detail}")
+        if not check.ok and check.hint:
+            click.echo(f"{'':9}{'':{width}}  -> {check.hint}")
+    return Exit.OK
+
+
+@click.command("config")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False), required=False)
+@click.option("--schema", "show_schema", is_flag=True, help="Print the JSON Schema of minify.yaml.")
+def config_command(file: str | None, show_schema: bool) -> int:
+    """Check FILE (default ./minify.yaml) and print what it says."""
+    if show_schema:
+        click.echo(json.dumps(schema(), indent=2))
+        return Exit.OK
+    path = Path(file or "minify.yaml")
+    click.echo(json.dumps(read_config(path), indent=2))
+    return Exit.OK

@@ -1,0 +1,110 @@
+"""The flags that several commands share, and how they become options."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from minify.config import mount_from, read_options, source_date_epoch
+from minify.drives import exec_drive, http_drive, tcp_drive
+from minify.errors import UsageError
+from minify.model import Drive, KeepLevel, SignalDrive
+from minify.options import Options
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+_RUN: tuple[Decorator, ...] = (
+    click.option("--http-probe", "--drive", "--probe", multiple=True, metavar="'GET /path'",
+                 help="Send this HTTP request; repeatable. Default: GET / on every exposed port."),
+    click.option("--tcp-probe", multiple=True, metavar="PORT[:SEND]",
+                 help=r"Connect to a port and send this (\r \n \xNN are understood); repeatable."),
+    click.option("--exec-probe", multiple=True, metavar="CMD",
+                 help="Run this command inside the container; repeatable."),
+    click.option("--signal-probe", multiple=True, metavar="NAME",
+                 help="Send this signal to PID 1 (a reload), then go on; repeatable."),
+    click.option("--observe-for", type=click.FloatRange(min=0), metavar="SECONDS",
+                 help="Keep observing for so long after the probes."),
+    click.option("--ready-log", metavar="TEXT", help="Ready when a log line contains this."),
+    click.option("--ready-timeout", type=click.FloatRange(min=0.1), metavar="SECONDS",
+                 help="How long to wait until the service is ready (60)."),
+    click.option("--stop-timeout", type=click.FloatRange(min=0), metavar="SECONDS",
+                 help="How long to wait for a graceful stop (10)."),
+    click.option("--env", "-e", multiple=True, metavar="K=V", help="Set a variable; repeatable."),
+    click.option("--user", "-u", metavar="USER", help="Run as this user instead of the image's."),
+    click.option("--workdir", "-w", metavar="DIR", help="Run in this directory."),
+    click.option("--entrypoint", metavar="CMD", help="Run this instead of the ENTRYPOINT."),
+    click.option("--mount", multiple=True, metavar="HOST:PATH[:rw]",
+                 help="Bind-mount a host path, or /PATH for a tmpfs; repeatable."),
+    click.option("--config", "config_file", type=click.Path(exists=True, dir_okay=False),
+                 help="Read options from this file (default: ./minify.yaml if it is there)."),
+    click.option("--engine", type=click.Choice(["auto", "docker", "embedded"]),
+                 help="Where containers run; auto takes Docker when it answers."),
+    click.option("--platform", metavar="OS/ARCH", help="Which platform of the image."),
+    click.option("--light", is_flag=True, default=None,
+                 help="Watch without slowing hot paths: fanotify sees opens, strace the rest."),
+    click.option("--quiet", "-q", is_flag=True, help="Show warnings and the result only."),
+)  # fmt: skip
+
+
+def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the flags that say how a container is run and driven."""
+    return functools.reduce(lambda made, option: option(made), reversed(_RUN), command)
+
+
+def gather(image: str | None, command: tuple[str, ...], flags: dict[str, Any]) -> Options:
+    """Options from the configuration file, overridden by flags; raises UsageError."""
+    options = _from_file(flags.get("config_file"))
+    given = {
+        "image": image,
+        "argv": tuple(command) or None,
+        "env": _env(flags["env"], options.env) if flags["env"] else None,
+        "drives": _drives(flags) or None,
+        "mounts": tuple(mount_from(m, Path.cwd()) for m in flags["mount"]) or None,
+        "entrypoint": (flags["entrypoint"],) if flags["entrypoint"] else None,
+        "epoch": source_date_epoch(),
+        **{k: flags.get(k) for k in ("tag", "engine", "platform", "user", "workdir", "ready_log")},
+        **{k: flags.get(k) for k in ("light", "fresh", "force", "verify", "repairs")},
+        **{k: flags.get(k) or None for k in ("keep", "drop", "policies", "policies_off")},
+        **{k: flags.get(k) or None for k in ("evidence", "lock")},
+        "keep_level": KeepLevel(flags["keep_level"]) if flags.get("keep_level") else None,
+        "limits": _limits(options, flags),
+    }
+    made = replace(options, **{k: v for k, v in given.items() if v is not None})
+    if not made.image:
+        raise UsageError("no image named", hint="minify build IMAGE, or image: in minify.yaml")
+    return made
+
+
+def _from_file(path: str | None) -> Options:
+    if path:
+        return read_options(Path(path))
+    found = Path("minify.yaml")
+    return read_options(found) if found.is_file() else Options()
+
+
+def _drives(flags: dict[str, Any]) -> tuple[Drive, ...]:
+    return (
+        *(http_drive(text) for text in flags["http_probe"]),
+        *(tcp_drive(text) for text in flags["tcp_probe"]),
+        *(exec_drive(text) for text in flags["exec_probe"]),
+        *(SignalDrive(f"signal {name}", name) for name in flags["signal_probe"]),
+    )
+
+
+def _env(given: tuple[str, ...], base: tuple[str, ...]) -> tuple[str, ...]:
+    wrong = [item for item in given if not item.partition("=")[0] or "=" not in item]
+    if wrong:
+        raise UsageError(f"not K=V: {', '.join(wrong)}", hint="as in: --env TZ=Europe/Paris")
+    names = {item.partition("=")[0] for item in given}
+    return (*(b for b in base if b.partition("=")[0] not in names), *given)
+
+
+def _limits(options: Options, flags: dict[str, Any]) -> Any:
+    named = {"ready": "ready_timeout", "stop": "stop_timeout", "observe": "observe_for"}
+    given = {k: flags[f] for k, f in named.items() if flags.get(f) is not None}
+    return replace(options.limits, **given)

@@ -1,0 +1,170 @@
+"""Options from a configuration file, the environment and the command line, in that order.
+
+The file is checked against one published JSON Schema (config.schema.json); all errors are told at
+once, each with its line and, for an unknown key, the key that was probably meant.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.resources
+import json
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from minify.drives import drive_from
+from minify.errors import UsageError
+from minify.model import Drive, KeepLevel, Mount
+from minify.options import Options
+
+KINDS = ("http", "tcp", "exec", "signal")
+SIMPLE = {
+    "image", "tag", "engine", "platform", "workdir", "ready_log", "keep_level", "verify", "repairs",
+}  # fmt: skip
+LISTS = ("keep", "drop", "policies", "policies_off")
+TIMES = {"ready_timeout": "ready", "stop_timeout": "stop", "observe_for": "observe"}
+
+
+def home_folder() -> Path:
+    """minify's home: MINIFY_HOME, else the XDG cache folder."""
+    given = os.environ.get("MINIFY_HOME")
+    if given:
+        return Path(given)
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "minify"
+
+
+def source_date_epoch() -> int | None:
+    """SOURCE_DATE_EPOCH (reproducible-builds.org), seconds; None when unset."""
+    text = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if not text:
+        return None
+    if not text.isdigit():
+        raise UsageError(f"SOURCE_DATE_EPOCH is not a number of seconds: {text}")
+    return int(text)
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of the configuration file."""
+    text = importlib.resources.files("minify").joinpath("config.schema.json").read_text()
+    return dict(json.loads(text))
+
+
+def read_options(path: Path) -> Options:
+    """Read a configuration file; raises UsageError listing everything that is wrong with it."""
+    data = read_config(path)
+    return options_from(data, path.parent)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read and check a configuration file as plain data."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.safe_load(text) or {}
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    complaints = _complaints(data, node, path)
+    if complaints:
+        raise UsageError("\n".join(complaints), hint="the schema: minify config --schema")
+    return dict(data)
+
+
+def _complaints(data: Any, node: Any, path: Path) -> list[str]:
+    import jsonschema  # here: it is slow to import, and most builds have no file
+
+    found = jsonschema.Draft202012Validator(schema()).iter_errors(data)
+    lines = {
+        f"{path}:{_line(node, list(error.absolute_path))}: {_message(error)}" for error in found
+    }
+    return sorted(lines)
+
+
+def _message(error: Any) -> str:
+    where = ".".join(str(p) for p in error.absolute_path)
+    if error.validator == "additionalProperties":
+        known = list(error.schema.get("properties", {}))
+        unknown = [k for k in error.instance if k not in known]
+        return "; ".join(f"unknown key {k!r}{_meant(k, known)}" for k in unknown)
+    if error.validator == "oneOf" and error.context:
+        deepest = max(error.context, key=lambda e: (len(e.absolute_path), e.validator != "type"))
+        if deepest.validator != "type":
+            return _message(deepest)
+    return f"{where}: {error.message}" if where else str(error.message)
+
+
+def _meant(key: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(str(key), known, n=1)
+    return f", did you mean {close[0]!r}?" if close else ""
+
+
+def _line(node: Any, path: list[Any]) -> int:
+    """The line (from 1) of the value a JSON Schema error points at."""
+    for step in path:
+        if isinstance(node, yaml.MappingNode):
+            pairs = {k.value: v for k, v in node.value}
+            node = pairs.get(str(step), node)
+        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int):
+            node = node.value[step]
+    return node.start_mark.line + 1 if node is not None else 1
+
+
+def options_from(data: Mapping[str, Any], base: Path) -> Options:
+    """Turn checked configuration data into options; relative paths start at `base`."""
+    options = replace(Options(), **{k: v for k, v in data.items() if k in SIMPLE})
+    lists: dict[str, Any] = {k: tuple(data[k]) for k in LISTS if k in data}
+    times = {name: float(data[key]) for key, name in TIMES.items() if key in data}
+    return replace(
+        options,
+        **lists,
+        keep_level=KeepLevel(data.get("keep_level", options.keep_level)),
+        policies=tuple(str(base / p) for p in data.get("policies", ())),
+        argv=words(data.get("command", ())),
+        entrypoint=words(data.get("entrypoint", ())),
+        env=_env(data.get("env") or {}),
+        user=str(data.get("user", "")),
+        mounts=tuple(mount_from(m, base) for m in data.get("mounts", ())),
+        drives=_drives(data),
+        default_drives=bool(data.get("default_probes", True)),
+        limits=replace(options.limits, **times),
+    )
+
+
+def _drives(data: Mapping[str, Any]) -> tuple[Drive, ...]:
+    return tuple(drive_from(k, item) for k in KINDS for item in data.get(f"{k}_probes", ()))
+
+
+def _env(value: Mapping[str, Any] | Sequence[str]) -> tuple[str, ...]:
+    if isinstance(value, Mapping):
+        return tuple(f"{k}={_text(v)}" for k, v in value.items())
+    return tuple(value)
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def words(value: str | Sequence[str]) -> tuple[str, ...]:
+    """A command as a shell splits it, or as it stands when it is a list."""
+    return tuple(shlex.split(value)) if isinstance(value, str) else tuple(value)
+
+
+def mount_from(text: str, base: Path) -> Mount:
+    """Read "HOST:CONTAINER[:rw|ro]" or "/PATH" (a tmpfs); raises UsageError."""
+    source, _, rest = text.partition(":")
+    target, _, mode = rest.partition(":")
+    if not rest:
+        return Mount(source)
+    if not target.startswith("/") or mode not in ("", "ro", "rw"):
+        raise UsageError(
+            f"not a mount: {text!r}", hint="write HOST:CONTAINER[:rw], or /PATH for a tmpfs"
+        )
+    return Mount(target, str((base / source).resolve()), read_only=mode != "rw")

@@ -1,0 +1,81 @@
+"""`minify.lock`: the reviewed keep list, one path a line, diffable in git."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from minify.errors import UsageError
+from minify.model import Finding, KeepLevel, KeepSet, Reason
+from minify.tree import Tree
+
+HEAD = "# minify.lock 1 — the paths kept and the rule that kept each first; review it, commit it"
+
+
+@dataclass(frozen=True)
+class Lock:
+    """A lock as read: the image it was made from, its level, and rule by path."""
+
+    image: str
+    level: KeepLevel
+    rules: dict[str, str]
+
+
+def write_lock(keep: KeepSet) -> str:
+    """Write a keep set as lock text; the same keep set is the same text."""
+    lines = [HEAD, f"image {keep.image}", f"level {keep.level.value}", ""]
+    lines += [f"{_quote(p)}\t{r[0].rule}" for p, r in sorted(keep.paths.items())]
+    return "\n".join(lines) + "\n"
+
+
+def read_lock(text: str, source: str) -> Lock:
+    """Read lock text; raises UsageError naming the line that is wrong."""
+    image, level, rules = "", KeepLevel.REACH, dict[str, str]()
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        path, _, rule = line.partition("\t")
+        if line.startswith("/"):
+            rules[_unquote(path)] = rule or "lock"
+        elif line.startswith("image "):
+            image = line.split()[1]
+        elif line.startswith("level ") and line.split()[1] in list(KeepLevel):
+            level = KeepLevel(line.split()[1])
+        else:
+            raise UsageError(
+                f"{source}:{number}: not a lock line: {line[:60]}",
+                hint="a line is '/path<TAB>rule', 'image DIGEST' or 'level LEVEL'",
+            )
+    if not rules:
+        raise UsageError(f"{source} names no path", hint="write one with: minify lock IMAGE")
+    return Lock(image, level, rules)
+
+
+def keep_from_lock(lock: Lock, tree: Tree, image: str) -> KeepSet:
+    """Keep exactly what a lock names; a path this image lacks becomes a finding."""
+    paths = {p: (Reason(r, "lock"),) for p, r in lock.rules.items() if tree.get(p)}
+    missing = sorted(set(lock.rules) - set(paths))
+    findings = tuple(Finding("lock", p, "in the lock, not in the image") for p in missing)
+    return KeepSet(image, lock.level, paths, {}, findings)
+
+
+def _quote(path: str) -> str:
+    raw = path.encode("utf-8", "surrogateescape")
+    return raw.decode("utf-8", "backslashreplace").replace("\t", "\\t").replace("\n", "\\n")
+
+
+def _unquote(text: str) -> str:
+    if "\\" not in text:
+        return text
+    out, i = bytearray(), 0
+    raw = text.encode()
+    while i < len(raw):
+        if raw[i : i + 2] == b"\\x":
+            out.append(int(raw[i + 2 : i + 4], 16))
+            i += 4
+        elif raw[i : i + 2] in (b"\\t", b"\\n"):
+            out += {b"\\t": b"\t", b"\\n": b"\n"}[raw[i : i + 2]]
+            i += 2
+        else:
+            out.append(raw[i])
+            i += 1
+    return out.decode("utf-8", "surrogateescape")

@@ -1,0 +1,68 @@
+"""Plan becomes evidence: one trial on the original, a second one where set-uid programs ran."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from minify.engines import Loaded
+from minify.errors import TraceError
+from minify.model import Access, Evidence, Outcome, Plan, Watch
+from minify.steps import step
+from minify.tree import Tree
+from minify.trial import Stage, Trial, run_trial
+
+
+def observe(stage: Stage, loaded: Loaded, plan: Plan) -> Trial:
+    """Run the original under watchers.
+
+    strace with a seccomp filter sets no_new_privs, under which set-uid programs keep the caller's
+    identity (execve(2)). Where such a program was executed the trial is run again with strace
+    attached from the host, and both are united.
+    """
+    with step("Observing", image=loaded.image.reference) as progress:
+        trial = run_trial(stage, loaded.image, plan, "observe")
+        progress.count("paths", len({t.path for t in trial.evidence.touches}))
+        for note in sorted(trial.evidence.notes):
+            progress.warn(note)
+        privileged = privileged_executed(loaded.tree, trial.evidence)
+        if privileged and plan.watch in (Watch.FULL, Watch.LIGHT):
+            progress.note(f"{privileged[0]} changes privileges when run: observing again")
+            trial = _again(stage, loaded, plan, trial, privileged)
+        _check_drives(trial, plan)
+        if not trial.evidence.complete:
+            progress.warn(f"{trial.evidence.lost} events were lost: the evidence is incomplete")
+    return trial
+
+
+def _again(
+    stage: Stage, loaded: Loaded, plan: Plan, first: Trial, privileged: tuple[str, ...]
+) -> Trial:
+    if not stage.engine.local:
+        note = f"{', '.join(privileged)} ran without the privileges it would have in production"
+        return replace(first, evidence=replace(first.evidence, notes=frozenset({note})))
+    again = run_trial(stage, loaded.image, replace(plan, watch=Watch.ATTACHED), "observe-attached")
+    return Trial(first.evidence.merge(again.evidence), again.behaviour)
+
+
+def privileged_executed(tree: Tree, evidence: Evidence) -> tuple[str, ...]:
+    """Name the executed files that change privileges (set-uid, set-gid, file capabilities)."""
+    executed = {
+        t.path for t in evidence.touches if t.access is Access.EXEC and t.outcome is Outcome.OK
+    }
+    entries = (tree.resolve(path).entry for path in sorted(executed))
+    return tuple(dict.fromkeys(e.path for e in entries if e is not None and e.privileged))
+
+
+def _check_drives(trial: Trial, plan: Plan) -> None:
+    """A drive that fails on the original proves nothing about the output: stop, unless implied."""
+    failed = [o for o in trial.behaviour.observations if not o.ok]
+    asked = {d.id for d in plan.drives} - {"GET /", "healthcheck"}
+    wrong = [o for o in failed if o.drive.rpartition(" :")[0] in asked or o.drive in asked]
+    if wrong:
+        lines = "\n".join(f"  {o.drive}: {o.error or f'HTTP {o.status}'}" for o in wrong)
+        raise TraceError(
+            f"{len(wrong)} of {len(trial.behaviour.observations)} probes fail on the original "
+            f"image:\n{lines}",
+            hint="correct the probe, give the service what it misses (--env, --mount), or say what "
+            "to expect in the configuration",
+        )

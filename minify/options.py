@@ -1,0 +1,40 @@
+"""Every knob of a build, with its default: one definition for flag, configuration key and help."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from minify.model import Drive, KeepLevel, Limits, Mount
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a build is asked to do. Empty means: as the image says, or the default named here."""
+
+    image: str = ""
+    tag: str = ""
+    engine: str = "auto"
+    platform: str = ""
+    argv: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+    user: str = ""
+    workdir: str = ""
+    mounts: tuple[Mount, ...] = ()
+    drives: tuple[Drive, ...] = ()
+    default_drives: bool = True
+    ready_log: str = ""
+    limits: Limits = field(default_factory=Limits)
+    keep: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+    policies: tuple[str, ...] = ()
+    policies_off: tuple[str, ...] = ()
+    keep_level: KeepLevel = KeepLevel.REACH
+    verify: bool = True
+    repairs: int = 3
+    fresh: bool = False
+    force: bool = False
+    light: bool = False
+    epoch: int | None = None
+    evidence: tuple[str, ...] = ()
+    lock: str = ""

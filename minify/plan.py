@@ -1,0 +1,92 @@
+"""Image and options become a plan: what runs, as whom, with which drives and limits."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+from dataclasses import replace
+
+from minify.engines import Loaded
+from minify.errors import EngineError
+from minify.model import Drive, ExecDrive, HttpDrive, Image, Kind, Plan, Watch
+from minify.options import Options
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def make_plan(loaded: Loaded, options: Options) -> Plan:
+    """Decide everything a trial will do; raises EngineError for an image that cannot start."""
+    image = loaded.image
+    plan = Plan(
+        image=image.digest,
+        argv=options.argv,
+        entrypoint=options.entrypoint,
+        env=options.env,
+        user=options.user,
+        workdir=options.workdir,
+        mounts=options.mounts,
+        drives=_drives(image, options),
+        ready_log=options.ready_log,
+        limits=options.limits,
+        watch=Watch.LIGHT if options.light else Watch.FULL,
+        platform=options.platform,
+    )
+    _check_command(loaded, plan)
+    return plan
+
+
+def _drives(image: Image, options: Options) -> tuple[Drive, ...]:
+    """The user's drives, or `GET /` on every exposed port; and always the health check."""
+    drives: tuple[Drive, ...] = options.drives
+    if not any(d.KIND in ("http", "tcp") for d in drives) and options.default_drives:
+        drives = (HttpDrive(id="GET /"), *drives)
+    check = image.config.healthcheck
+    if check:
+        shell = image_shell(image)
+        argv = (*shell, *check.test[1:]) if check.test[0] == "CMD-SHELL" else check.test[1:]
+        drives = (*drives, ExecDrive("healthcheck", argv, timeout=max(check.timeout, 1.0)))
+    return drives
+
+
+def image_shell(image: Image) -> tuple[str, ...]:
+    """The shell that runs the image's shell-form commands: its SHELL, else /bin/sh -c."""
+    shell = (json.loads(image.config.raw).get("config") or {}).get("Shell")
+    return tuple(shell) if shell else ("/bin/sh", "-c")
+
+
+def effective_argv(image: Image, plan: Plan) -> tuple[str, ...]:
+    """What the container executes: entrypoint and command, as overridden."""
+    entrypoint = plan.entrypoint or image.config.entrypoint
+    command = plan.argv or (() if plan.entrypoint else image.config.cmd)
+    return (*entrypoint, *command)
+
+
+def _check_command(loaded: Loaded, plan: Plan) -> None:
+    """Find the command before anything starts, as the runtime will (PATH of the image)."""
+    image, tree = loaded.image, loaded.tree
+    argv = effective_argv(image, plan)
+    if not argv:
+        raise EngineError(
+            f"{image.reference} names no command to run",
+            hint="give one: minify build IMAGE -- COMMAND",
+        )
+    name = argv[0]
+    if plan.mounts:
+        return  # the command may come from a mount
+    environment = {**image.config.environment, **dict(e.partition("=")[::2] for e in plan.env)}
+    path = environment.get("PATH") or DEFAULT_PATH
+    workdir = plan.workdir or image.config.workdir
+    folders = [""] if "/" in name else path.split(":")
+    candidates = [posixpath.join(workdir, f, name) for f in folders]
+    found = [tree.resolve(c).entry for c in candidates]
+    if not any(e is not None and e.kind is Kind.FILE for e in found):
+        raise EngineError(
+            f"{image.reference} has no such command: {name}",
+            hint="look at its ENTRYPOINT and CMD: docker image inspect "
+            f"--format '{{{{.Config}}}}' {image.reference}",
+        )
+
+
+def with_watch(plan: Plan, watch: Watch) -> Plan:
+    """The same plan under other watchers."""
+    return replace(plan, watch=watch)

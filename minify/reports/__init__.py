@@ -1,0 +1,1 @@
+"""Renderers: each turns a Report into bytes, without looking at anything else."""

@@ -1,0 +1,238 @@
+"""The layer store of the embedded engine: each layer unpacked once, shared by all builds.
+
+::
+
+    HOME/layers/sha256/HEX/        the layer as an overlayfs lower directory (HEX: its diff_id)
+    HOME/layers/new/RANDOM/        a layer being unpacked; garbage once nobody holds its lock
+    HOME/layers/locks/HEX          held shared by who uses the layer, exclusively by who writes it
+    HOME/images/HEX.json           the configuration of an image (HEX: its digest)
+    HOME/names.json                what a name stands for
+
+A layer appears by rename(2), whole or not at all; a kill or a full disk leaves only garbage in `new`.
+Locks are flock(2)'s: the kernel drops them with their holder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import io
+import json
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from minify.errors import BuildError, EngineError
+from minify.unpack import Bounds, unpack
+from minify.workspace import write_document
+
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+HINT_HOME = "set MINIFY_HOME to a writable folder"
+
+
+def hex_of(digest: str) -> str:
+    """The hexadecimal part of a sha256 digest; raises EngineError for anything else."""
+    if not DIGEST.fullmatch(digest):
+        raise EngineError(f"not a sha256 digest: {digest[:80]!r}")
+    return digest.partition(":")[2]
+
+
+class _Hashed(io.RawIOBase):
+    """A forward-only stream that hashes and counts what is read through it."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        self._source = source
+        self.digest = hashlib.sha256()
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """Read from the source."""
+        data = self._source.read(size)
+        self.digest.update(data)
+        return data
+
+
+@dataclass
+class Store:
+    """The store below a folder. Layers it was asked for stay in use until `close`."""
+
+    home: Path
+    rootless: bool = False
+    bounds: Bounds = Bounds()
+    _held: dict[str, int] = field(default_factory=dict)
+
+    def _folder(self, *names: str) -> Path:
+        folder = self.home.joinpath(*names)
+        try:
+            # Set-uid programs and devices of images lie below: nobody else has business here.
+            self.home.mkdir(parents=True, exist_ok=True)
+            (self.home / "layers").mkdir(mode=0o700, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BuildError(f"cannot make {folder}: {error.strerror}", hint=HINT_HOME) from error
+        return folder
+
+    def path(self, diff_id: str) -> Path:
+        """Where a layer is, or will be."""
+        return self.home / "layers" / "sha256" / hex_of(diff_id)
+
+    def layer(self, diff_id: str, opener: Callable[[], BinaryIO]) -> Path:
+        """Return a layer's directory, unpacking it first if it is not there.
+
+        `opener` gives the uncompressed tar. Another build unpacking the same layer is waited for.
+        Raises EngineError when the bytes are not those of `diff_id`.
+        """
+        path = self.path(diff_id)
+        self._hold(diff_id)
+        if not path.is_dir():
+            with self._writing(diff_id):
+                if not path.is_dir():
+                    self._unpack(diff_id, opener, path)
+        return path
+
+    def find(self, diff_id: str) -> Path | None:
+        """Return a layer's directory if it is there, and hold it."""
+        self._hold(diff_id)
+        path = self.path(diff_id)
+        return path if path.is_dir() else None
+
+    def _unpack(self, diff_id: str, opener: Callable[[], BinaryIO], path: Path) -> None:
+        self._folder("layers", "sha256")
+        with self._new_folder() as folder, opener() as source:
+            content = folder / "content"
+            content.mkdir(mode=0o755)
+            stream = _Hashed(source)
+            unpack(stream, content, rootless=self.rootless, bounds=self.bounds)  # type: ignore[arg-type]
+            while stream.read(1 << 20):
+                pass  # the tar's end may come before the stream's
+            if f"sha256:{stream.digest.hexdigest()}" != diff_id:
+                raise EngineError(
+                    f"layer {diff_id} is damaged: its content has another digest",
+                    hint="fetch or save the image again",
+                )
+            content.rename(path)
+
+    @contextlib.contextmanager
+    def _new_folder(self) -> Iterator[Path]:
+        folder = self._folder("layers", "new") / secrets.token_hex(8)
+        folder.mkdir(mode=0o700)
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            yield folder
+        finally:
+            os.close(lock)
+            shutil.rmtree(folder, ignore_errors=True)
+
+    # -------------------------------------------------------------- locks
+
+    def _lock(self, diff_id: str, suffix: str = "") -> int:
+        path = self._folder("layers", "locks") / (hex_of(diff_id) + suffix)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def _hold(self, diff_id: str) -> None:
+        if diff_id not in self._held:
+            lock = self._lock(diff_id)
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            self._held[diff_id] = lock
+
+    @contextlib.contextmanager
+    def _writing(self, diff_id: str) -> Iterator[None]:
+        lock = self._lock(diff_id, ".write")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)
+
+    def close(self) -> None:
+        """Let go of every layer held."""
+        while self._held:
+            os.close(self._held.popitem()[1])
+
+    # -------------------------------------------------------------- images
+
+    def add_image(self, config: str) -> str:
+        """Remember an image by its configuration; returns its digest."""
+        digest = "sha256:" + hashlib.sha256(config.encode("utf-8", "surrogateescape")).hexdigest()
+        write_document(self._folder("images") / f"{hex_of(digest)}.json", config)
+        return digest
+
+    def image(self, digest: str) -> str | None:
+        """The configuration of a remembered image."""
+        try:
+            path = self.home / "images" / f"{hex_of(digest)}.json"
+            return path.read_text(encoding="utf-8", errors="surrogateescape")
+        except OSError:
+            return None
+
+    def names(self) -> dict[str, str]:
+        """What every name stands for: a digest."""
+        try:
+            found = json.loads((self.home / "names.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return {str(k): str(v) for k, v in found.items()} if isinstance(found, dict) else {}
+
+    def set_name(self, name: str, digest: str) -> None:
+        """Give an image a name (moving the name if another image has it)."""
+        with self._writing("sha256:" + "0" * 64):
+            names = {**self.names(), name: digest}
+            write_document(self.home / "names.json", json.dumps(names, indent=1, sort_keys=True))
+
+    def remove_image(self, digest: str) -> None:
+        """Forget an image that has no name; its layers go with the next `collect`."""
+        if digest not in self.names().values():
+            (self.home / "images" / f"{hex_of(digest)}.json").unlink(missing_ok=True)
+
+
+def collect(home: Path) -> int:
+    """Remove layers nobody uses and what dead unpackings left; returns the bytes set free."""
+    store, freed = Store(home), 0
+    for folder in _subfolders(home / "layers" / "new"):
+        freed += _remove_unlocked(folder, folder)
+    for folder in _subfolders(home / "layers" / "sha256"):
+        lock = home / "layers" / "locks" / folder.name
+        freed += _remove_unlocked(folder, lock) if lock.exists() else _remove(folder, store)
+    return freed
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _remove_unlocked(folder: Path, lock_path: Path) -> int:
+    try:
+        lock = os.open(lock_path, os.O_RDONLY)
+    except OSError:
+        return 0
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return _remove(folder, None)
+    except BlockingIOError:
+        return 0
+    finally:
+        os.close(lock)
+
+
+def _remove(folder: Path, _store: Store | None) -> int:
+    size = 0
+    for root, _, files in os.walk(folder):
+        for name in files:
+            with contextlib.suppress(OSError):
+                size += os.lstat(os.path.join(root, name)).st_blocks * 512
+    # A rename first: what is half removed must not look like a layer.
+    doomed = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
+    with contextlib.suppress(OSError):
+        folder.rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
+    return size

@@ -1,0 +1,63 @@
+"""Open an engine, and clear what runs left behind that were killed."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+
+from minify.engines import Engine
+from minify.engines.docker_api import make as make_docker
+from minify.errors import EngineError
+from minify.workspace import Home, Run, alive, dead_runs, remembered_images, remove_run
+
+
+@dataclass(frozen=True)
+class Swept:
+    """How much was cleared."""
+
+    containers: int
+    images: int
+    folders: int
+
+
+def open_engine(name: str, run: Run, home: Home) -> Engine:
+    """Open an engine by name; `auto` takes Docker when it answers, else the embedded one."""
+    if name == "embedded":
+        return _embedded(run, home)
+    try:
+        return make_docker(run.token, run.folder)
+    except EngineError:
+        if name == "docker":
+            raise
+        return _embedded(run, home)
+
+
+def _embedded(run: Run, home: Home) -> Engine:
+    raise EngineError("no Docker engine answers", hint="start Docker; see: minify doctor")
+
+
+def sweep(engine: Engine, home: Home) -> Swept:
+    """Remove the containers, unnamed images and scratch folders of dead runs."""
+    containers = images = folders = 0
+    for token, ids in engine.leftovers().items():
+        if not alive(token):
+            for container in ids:
+                engine.remove_container(container)
+                containers += 1
+    for run in dead_runs(home):
+        for image in remembered_images(run):
+            engine.remove_image(image)
+            images += 1
+        remove_run(run)
+        folders += 1
+    return Swept(containers, images, folders)
+
+
+def clear(home: Home) -> int:
+    """Remove stored documents and kits; returns the bytes freed."""
+    freed = 0
+    for name in ("work", "kit"):
+        folder = home.folder(name)
+        freed += sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
+        shutil.rmtree(folder, ignore_errors=True)
+    return freed

@@ -1,0 +1,226 @@
+"""One plan, once, on one engine: create, watch, start, wait until ready, drive, stop."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from minify.drive import expand, play
+from minify.engines import Container, Engine
+from minify.errors import TraceError
+from minify.kit import Kit
+from minify.model import (
+    Behaviour,
+    Evidence,
+    HttpDrive,
+    Image,
+    Observation,
+    Plan,
+    TcpDrive,
+    Watch,
+)
+from minify.probe import Probe, probing
+from minify.ready import Ready, Wanted, cpu_seconds, handles_signal, pause, wait_ready, wait_until
+from minify.watch import INSIDE, Seen, Watching, watching
+
+SETTLE = 0.1  # seconds of idleness after the last drive before the stop
+NOT_FILES = ("/proc", "/sys", "/dev", INSIDE)
+LOG_TAIL = 12
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What one run showed: the evidence of its watchers, and its behaviour."""
+
+    evidence: Evidence
+    behaviour: Behaviour
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where trials run: the engine, the tracing kit (None: never watch) and a scratch folder."""
+
+    engine: Engine
+    kit: Kit | None
+    folder: Path
+
+
+def run_trial(stage: Stage, image: Image, plan: Plan, name: str) -> Trial:
+    """Run a plan once; `name` tells its scratch folder. Raises TraceError when it fails."""
+    began = time.monotonic()
+    folder = stage.folder / name
+    with contextlib.ExitStack() as stack:
+        watch = stack.enter_context(
+            watching(
+                plan.watch, stage.kit, folder, environment(image, plan), local=stage.engine.local
+            )
+        )
+        probes = _network_probes(stack, plan)
+        container = stack.enter_context(stage.engine.create(plan, image, watch.launch))
+        container.start()
+        watch.open_gate(container)
+        ready = wait_ready(container, _wanted(plan, image))
+        _check(ready, container, image, plan)
+        observations = tuple(_drive(container, plan, image, ready, (probes, watch)))
+        ports = ready.ports
+        exit_code = _stop(container, plan, image)
+        behaviour = Behaviour(
+            observations=observations,
+            ready=ready.up,
+            exit_code=exit_code,
+            exited_alone=ready.ended,
+            ports=ports,
+            log=container.log(),
+            written=tuple(p for p in container.written() if _is_file_path(p)),
+            seconds_ready=ready.seconds,
+            seconds=time.monotonic() - began,
+        )
+        seen = watch.collect()
+    return Trial(_evidence(image, plan, seen, behaviour), behaviour)
+
+
+def _network_probes(stack: contextlib.ExitStack, plan: Plan) -> dict[str, Probe]:
+    """Start the programs for the kinds of drive there are, before the container needs them."""
+    kinds = {d.KIND for d in plan.drives} & {"http", "tcp"}
+    return {kind: stack.enter_context(probing(f"drive_{kind}")) for kind in sorted(kinds)}
+
+
+def _wanted(plan: Plan, image: Image) -> Wanted:
+    # A default drive has no port of its own; a drive with a port was asked for by the user.
+    required = {d.port for d in plan.drives if isinstance(d, HttpDrive | TcpDrive) and d.port}
+    return Wanted(
+        required=tuple(sorted(required)),
+        expected=plan.ports or image.config.tcp_ports,
+        log=plan.ready_log,
+        timeout=plan.limits.ready,
+    )
+
+
+def _check(ready: Ready, container: Container, image: Image, plan: Plan) -> None:
+    """Raise TraceError for a service that is not up; a command that ends by itself is fine."""
+    wanted = _wanted(plan, image)
+    if ready.up:
+        return
+    tail = "\n".join(f"  | {line}" for line in container.log()[-LOG_TAIL:])
+    tail = f"\nlast log lines:\n{tail}" if tail else "\n(it logged nothing)"
+    if not ready.ended:
+        ports = ", ".join(str(p) for p in ready.missing or wanted.expected) or "any"
+        raise TraceError(
+            f"{image.reference} was not ready after {plan.limits.ready:g} s: "
+            f"port {ports} never open{tail}",
+            hint="name the right port (--http-probe 'GET :8080/'), wait longer (--ready-timeout) "
+            "or for a log line (--ready-log)",
+        )
+    code = container.exit_code() or 0
+    if code in (126, 127) or (code and (wanted.required or wanted.expected)):
+        raise TraceError(
+            f"{image.reference} ended with exit status {code} before it was ready{tail}",
+            hint="run it by hand; it may need --env, --mount or a command after --",
+        )
+
+
+def _drive(
+    container: Container,
+    plan: Plan,
+    image: Image,
+    ready: Ready,
+    tools: tuple[dict[str, Probe], Watching],
+) -> Iterator[Observation]:
+    probes, watch = tools
+    if ready.ended:
+        return
+    exposed = plan.ports or image.config.tcp_ports
+    ports = [p for p in exposed if p in ready.ports] or list(ready.ports)
+    yield from play(container, expand(plan.drives, ports), probes, watch.exec_prefix)
+    _observe(container, plan)
+    if plan.watch is not Watch.NONE:
+        _settle(container)
+
+
+def _observe(container: Container, plan: Plan) -> None:
+    """Keep watching for as long as the user asked, or until the container ends."""
+    deadline = time.monotonic() + plan.limits.observe
+    while time.monotonic() < deadline and container.running():
+        pause(min(0.1, plan.limits.observe))
+
+
+def _settle(container: Container) -> None:
+    """Let work that the last drive started come to rest (a second at most)."""
+    pid = container.pid
+    if pid is None:
+        return
+    last = [-1.0, time.monotonic()]
+
+    def idle() -> bool:
+        used = cpu_seconds(pid)
+        if used != last[0]:
+            last[:] = [used, time.monotonic()]
+        return time.monotonic() - last[1] >= SETTLE
+
+    wait_until(idle, 1.0)
+
+
+def _stop(container: Container, plan: Plan, image: Image) -> int | None:
+    """Stop with the image's own signal; None when it had to be killed."""
+    if not container.running():
+        return container.exit_code()
+    name = image.config.stop_signal
+    pid = container.pid
+    # PID 1 never receives a signal it has no handler for: waiting for it would be waiting in vain.
+    if pid is None or handles_signal(pid, signal_number(name)):
+        container.signal(name)
+        if container.wait(plan.limits.stop):
+            return container.exit_code()
+    container.kill()
+    container.wait(plan.limits.stop)
+    return None
+
+
+def signal_number(name: str) -> int:
+    """Read a signal as Docker writes it: "SIGTERM", "TERM", "15", "SIGRTMIN+3"."""
+    text = name.upper()
+    if text.isdigit():
+        return int(text)
+    base, _, plus = (text if text.startswith("SIG") else "SIG" + text).partition("+")
+    try:
+        return int(signal.Signals[base]) + int(plus or 0)
+    except (KeyError, ValueError):
+        return int(signal.SIGTERM)
+
+
+def _is_file_path(path: str) -> bool:
+    return not any(path == p or path.startswith(p + "/") for p in NOT_FILES)
+
+
+def _evidence(image: Image, plan: Plan, seen: Seen, behaviour: Behaviour) -> Evidence:
+    return Evidence(
+        image=image.digest,
+        touches=frozenset(t for t in seen.touches if _is_file_path(t.path)),
+        lost=seen.lost,
+        watchers=seen.watchers,
+        argvs=frozenset({_argv(image, plan)}),
+        env=frozenset(plan.env),
+        notes=seen.notes,
+        failed_drives=frozenset(
+            f"{o.drive}: {o.error or o.status}" for o in behaviour.observations if not o.ok
+        ),
+    )
+
+
+def _argv(image: Image, plan: Plan) -> tuple[str, ...]:
+    entrypoint = plan.entrypoint or image.config.entrypoint
+    return (*entrypoint, *(plan.argv or (() if plan.entrypoint else image.config.cmd)))
+
+
+def environment(image: Image, plan: Plan) -> dict[str, str]:
+    """The environment the application gets."""
+    return {**image.config.environment, **dict(e.partition("=")[::2] for e in plan.env)}
+
+
+def unwatched(plan: Plan) -> Plan:
+    """The same plan, without watchers."""
+    return replace(plan, watch=Watch.NONE)

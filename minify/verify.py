@@ -1,0 +1,94 @@
+"""Original, original again, and the copy under the same plan: A/A/B."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from minify.compare import compare, lost_lines, new_lines, unwritten
+from minify.errors import TraceError
+from minify.model import (
+    Behaviour,
+    Difference,
+    Evidence,
+    Image,
+    Limits,
+    Outcome,
+    Plan,
+    Verdict,
+    Watch,
+)
+from minify.steps import step
+from minify.tree import Tree
+from minify.trial import Stage, Trial, run_trial, unwatched
+
+NOT_READY = Behaviour(exit_code=-1)
+
+
+@dataclass(frozen=True)
+class Originals:
+    """Two runs of the original under one plan: the yardstick."""
+
+    first: Behaviour
+    second: Behaviour
+
+    @property
+    def slowest(self) -> float:
+        """How long the slower one took to be ready, in seconds."""
+        return max(self.first.seconds_ready, self.second.seconds_ready)
+
+
+def run_original(stage: Stage, image: Image, plan: Plan, name: str) -> Behaviour:
+    """Run the original once, unwatched."""
+    return run_trial(stage, image, unwatched(plan), name).behaviour
+
+
+def verify(stage: Stage, originals: Originals, copy: Image, plan: Plan) -> Verdict:
+    """Run the copy once and compare; a copy that does not start is a difference, not an error."""
+    with step("Verifying", image=copy.digest[:19]) as progress:
+        verdict = judge(originals, run_copy(stage, copy, unwatched(plan), originals).behaviour)
+        if not verdict.passed:
+            progress.note(f"{len(verdict.differences)} differences")
+        return verdict
+
+
+def run_copy(stage: Stage, copy: Image, plan: Plan, originals: Originals) -> Trial:
+    """Run the copy, waiting no longer than the originals justify."""
+    patience = min(plan.limits.ready, 10 + 5 * originals.slowest)
+    limits: Limits = replace(plan.limits, ready=patience)
+    name = "copy-watched" if plan.watch is not Watch.NONE else "copy"
+    try:
+        return run_trial(stage, copy, replace(plan, limits=limits, image=copy.digest), name)
+    except TraceError as error:
+        return Trial(Evidence(copy.digest), replace(NOT_READY, log=tuple(str(error).splitlines())))
+
+
+def judge(originals: Originals, copy: Behaviour) -> Verdict:
+    """Compare; pure."""
+    one, two = originals.first, originals.second
+    found = compare(one, two, copy)
+    differences = list(found.differences)
+    differences += [
+        Difference("log", "new line", "", line[:200]) for line in new_lines(one, two, copy)
+    ]
+    differences += [
+        Difference("log", "missing line", line[:200], "") for line in lost_lines(one, two, copy)
+    ]
+    differences += [
+        Difference("files", "not written", path, "") for path in unwritten(one, two, copy)
+    ]
+    compared = found.compared + len(one.log) + len(one.written)
+    return Verdict(not differences, tuple(differences), found.noise, compared)
+
+
+def missing_paths(tree: Tree, kept: Iterable[str], seen: Evidence) -> tuple[str, ...]:
+    """Paths the copy looked for in vain that the original has."""
+    have = set(kept)
+    out: list[str] = []
+    for touch in sorted(seen.touches):
+        if touch.outcome is Outcome.OK:
+            continue
+        found = tree.resolve(touch.path)
+        if found.real is not None and not {found.real, *found.crossed} <= have:
+            out.append(touch.path)
+    return tuple(dict.fromkeys(out))

@@ -1,0 +1,225 @@
+"""Watch a container from before its first instruction to its end.
+
+The container starts behind a gate: strace opens its output FIFO before it starts the program, and
+that open blocks until somebody reads. In this window the fanotify marks are set; then the parser
+opens the FIFO and the program runs. Nothing is missed and nothing waits for a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from minify.engines import Container, Launch
+from minify.errors import TraceError
+from minify.kit import Kit
+from minify.model import Access, Mount, Outcome, Touch, Watch
+from minify.probe import NOT_PERMITTED, Probe, probing
+from minify.ready import wait_until
+from minify.run import program, start
+
+INSIDE = "/.minify"
+GATE = f"{INSIDE}/out/gate"
+DRAIN = 120.0  # seconds to wait for a watcher to write down what it has seen
+
+# Every system call with a path (probes/README.md). The last line names what each new process or
+# thread calls at once: with --seccomp-bpf strace stops a child on *every* call until its first
+# traced one.
+_CHANGES = (
+    "chdir,fchdir,chroot,pivot_root,rename,renameat,renameat2,unlink,unlinkat,mkdir,mkdirat,rmdir,"
+    "link,linkat,symlink,symlinkat,truncate,mknod,mknodat,bind,connect,"
+    "chmod,fchmodat,chown,lchown,fchownat,utimensat,fork,vfork,clone,clone3"
+)
+_FIRST_CALLS = "set_robust_list,rseq,set_tid_address,gettid,prctl"
+_LOOKS = "readlink,readlinkat,access,faccessat,faccessat2,statfs,inotify_add_watch"
+_HOT = "open,openat,openat2,creat,stat,lstat,newfstatat,statx,stat64,lstat64,fstatat64"
+_EXEC = "execve,execveat"
+CALLS = {
+    Watch.FULL: ",".join("?" + c for c in f"{_EXEC},{_HOT},{_LOOKS},{_CHANGES}".split(",")),
+    Watch.LIGHT: ",".join(
+        "?" + c for c in f"{_EXEC},{_LOOKS},{_CHANGES},{_FIRST_CALLS}".split(",")
+    ),
+}
+CALLS[Watch.ATTACHED] = CALLS[Watch.FULL]
+OPTIONS = ("-f", "-y", "-qq", "-s", "0", "-e", "signal=none")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the watchers saw of one run."""
+
+    touches: frozenset[Touch] = frozenset()
+    lost: int = 0
+    watchers: frozenset[str] = frozenset()
+    notes: frozenset[str] = frozenset()
+
+
+@dataclass
+class Watching:
+    """The watchers of one container; `launch` is how it has to be started."""
+
+    mode: Watch
+    folder: Path
+    launch: Launch
+    kit: Kit | None
+    strace: Probe | None = None
+    fanotify: Probe | None = None
+    notes: list[str] = field(default_factory=list)
+    executions: int = 0
+    _attached: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+
+    def open_gate(self, container: Container) -> None:
+        """Mark, attach, then let the program run. Raises TraceError when it can't be watched."""
+        if self.mode is Watch.NONE:
+            return
+        self._mark(container)
+        if self.mode is Watch.ATTACHED:
+            self._attach(container)
+        elif self.strace:
+            self.strace.request({"source": str(self.folder / "gate"), "root_pid": 1})
+
+    def _mark(self, container: Container) -> None:
+        if not self.fanotify:
+            return
+        pid = container.pid
+        if pid is None:
+            self._without_fanotify("the container's processes can't be seen from here")
+            return
+        self.fanotify.request({"pid": pid})
+        first = self.fanotify.answer(20)
+        if first is None:
+            denied = self.fanotify.status() == NOT_PERMITTED
+            why = "not permitted here" if denied else self.fanotify.complaint
+            self._without_fanotify(why or "it ended early")
+
+    def _without_fanotify(self, why: str) -> None:
+        self.fanotify = None
+        self.notes.append(f"fanotify: {why}; strace alone watched, io_uring opens are not seen")
+        if self.mode is Watch.LIGHT:
+            raise TraceError("light watching needs fanotify", hint="leave --light out")
+
+    def _attach(self, container: Container) -> None:
+        """Attach strace from the host: it has the privilege that keeps set-uid programs working."""
+        pid = container.pid
+        if pid is None:
+            raise TraceError("cannot attach to a container of a remote engine")
+        calls = CALLS[Watch.ATTACHED]
+        argv = [program("strace"), *OPTIONS, "-e", f"trace={calls}"]
+        argv += ["-o", str(self.folder / "attached"), "-p", str(pid)]
+        child = self._attached.enter_context(start(argv))
+        # It ends by itself when the last process it traces has ended; wait for its last line.
+        self._attached.callback(lambda: wait_until(lambda: child.poll() is not None, 10.0))
+        if not wait_until(lambda: _traced(pid) or child.poll() is not None, 10.0) or child.poll():
+            raise TraceError("strace could not attach to the container")
+        with (self.folder / "gate").open("w") as gate:
+            gate.write("go\n")
+
+    def exec_prefix(self) -> tuple[str, ...]:
+        """An argv prefix that traces a command run inside the container beside PID 1."""
+        if not self.kit or self.mode in (Watch.NONE, Watch.ATTACHED) or not self.launch.prefix:
+            return ()
+        self.executions += 1
+        output = f"{INSIDE}/out/exec-{self.executions}"
+        options = ("--seccomp-bpf", *OPTIONS, "-e", f"trace={CALLS[Watch.FULL]}")
+        return self.kit.strace_argv(options, output)
+
+    def collect(self) -> Seen:
+        """Let the watchers finish (the container has ended) and take what they saw."""
+        touches: set[Touch] = set()
+        lost = 0
+        names: set[str] = set()
+        if self.mode is Watch.ATTACHED:
+            self._attached.close()
+        elif self.mode is not Watch.NONE:
+            _unblock(self.folder / "gate")
+        sources = [(self.strace, "strace"), (self.fanotify, "fanotify")]
+        for probe, name in sources:
+            if probe:
+                if name == "fanotify":
+                    probe.finish()
+                elif self.mode is Watch.ATTACHED:
+                    probe.request({"source": str(self.folder / "attached"), "root_pid": 0})
+                lost += _drain(probe, name, touches)
+                names.add(name)
+        for number in range(1, self.executions + 1):
+            lost += _read_file(self.folder / f"exec-{number}", touches)
+        return Seen(frozenset(touches), lost, frozenset(names), frozenset(self.notes))
+
+
+def _traced(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("TracerPid:"):
+                return line.split()[1] != "0"
+    return False
+
+
+def _drain(probe: Probe, name: str, touches: set[Touch]) -> int:
+    lost, done = 0, False
+    for answer in probe.rest(DRAIN):
+        if "path" in answer:
+            outcome = Outcome(answer.get("outcome", "ok"))
+            touches.add(Touch(answer["path"], Access(answer["access"]), outcome, name))
+        elif answer.get("done"):
+            lost, done = int(answer.get("lost", 0)), True
+    # A watcher that died without its closing line has lost an unknown number of events.
+    return lost if done else lost + 1
+
+
+def _read_file(path: Path, touches: set[Touch]) -> int:
+    if not path.exists():
+        return 0
+    with probing("watch_strace") as probe:
+        probe.request({"source": str(path), "root_pid": 0})
+        return _drain(probe, "strace", touches)
+
+
+@contextlib.contextmanager
+def watching(
+    mode: Watch, kit: Kit | None, folder: Path, env: Mapping[str, str], *, local: bool
+) -> Iterator[Watching]:
+    """Prepare to watch: start the probes early, so that their start-up is hidden."""
+    if mode is Watch.NONE or kit is None:
+        yield Watching(Watch.NONE, folder, Launch(), None)
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    # The program's own user writes there, whoever that is.
+    folder.chmod(0o777)
+    gate = folder / "gate"
+    os.mkfifo(gate)
+    gate.chmod(0o666)
+    mounts = (
+        Mount(kit.mount, str(kit.path)),
+        Mount(f"{INSIDE}/out", str(folder), read_only=False),
+    )
+    blanked, given = kit.shield(env)
+    launch = Launch(
+        _prefix(mode, kit, env, given), tuple(f"{k}={v}" for k, v in blanked.items()), mounts
+    )
+    with contextlib.ExitStack() as stack:
+        it = Watching(mode, folder, launch, kit)
+        stack.push(it._attached)
+        it.strace = stack.enter_context(probing("watch_strace"))
+        if local and os.geteuid() == 0:
+            it.fanotify = stack.enter_context(probing("watch_fanotify"))
+        else:
+            it._without_fanotify("it needs root and a local engine")
+        yield it
+
+
+def _prefix(
+    mode: Watch, kit: Kit, env: Mapping[str, str], given: tuple[str, ...]
+) -> tuple[str, ...]:
+    if mode is Watch.ATTACHED:
+        return kit.gate_argv(GATE, keep_pwd=False, env=env)
+    options = ("-D", "--seccomp-bpf", *OPTIONS, *given, "-e", f"trace={CALLS[mode]}")
+    return kit.strace_argv(options, GATE)
+
+
+def _unblock(gate: Path) -> None:
+    """Open and close the gate, lest a parser waits there for a strace that never came (fifo(7))."""
+    with contextlib.suppress(OSError):
+        os.close(os.open(gate, os.O_RDWR | os.O_NONBLOCK))
