@@ -95,6 +95,7 @@ class Container:
             response = connection.getresponse()
             body = response.read()
             shown = {name: response.headers.get(name, "") for name in COMPARED}
+            shown["allow"] = ", ".join(sorted(shown["allow"].split(", ")))  # a set, in any order
         return {"status": str(response.status), "body": body.decode("latin-1"), **shown}
 
     def _tcp(self, step: Step) -> Answer:
