@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from minify.errors import BuildError
-from minify.model import Image
+from minify.errors import BuildError, EngineError
+from minify.model import Healthcheck, Image, ImageConfig, Layer, Platform
 
+NANO = 1e9
 # What Docker 1.x noted about the container that ran the last build step: nothing of the image.
 BUILD_ONLY = ("container", "container_config", "id", "parent", "parent_id", "layer_id", "throwaway")
 
@@ -49,6 +52,87 @@ def output_config(
     output["rootfs"] = {"type": "layers", "diff_ids": list(diff_ids)}
     output["history"] = [{**dated, "created_by": "minify"} for _ in diff_ids]
     return canonical({**output, **dated})
+
+
+def parse_config(data: bytes) -> dict[str, Any]:
+    """Read an image configuration; raises EngineError when it is not one for an image of files."""
+    try:
+        found = json.loads(data)
+        diff_ids = found["rootfs"]["diff_ids"]
+        if not all(isinstance(d, str) for d in diff_ids) or not isinstance(diff_ids, list):
+            raise TypeError("diff_ids is not a list of digests")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise EngineError(
+            f"not an image configuration: {error}", hint="is it an artifact, not a runnable image?"
+        ) from error
+    return dict(found)
+
+
+def image_of_config(reference: str, data: bytes, layers: Sequence[Layer]) -> Image:
+    """Make an Image of a configuration as stored (image-spec, config.md); its digest is the ID.
+
+    `layers` as found, bottom first; their history is added here.
+    """
+    found = parse_config(data)
+    platform = Platform(
+        str(found.get("os") or "linux"),
+        str(found.get("architecture") or "amd64"),
+        str(found.get("variant") or ""),
+    )
+    steps = [h for h in found.get("history") or [] if isinstance(h, dict)]
+    made = [str(h.get("created_by") or "") for h in steps if not h.get("empty_layer")]
+    named = tuple(
+        replace(layer, created_by=by)
+        for layer, by in zip(layers, [*made, *[""] * len(layers)], strict=False)
+    )
+    return Image(
+        reference=reference,
+        digest="sha256:" + hashlib.sha256(data).hexdigest(),
+        platform=platform,
+        config=_run_config(found),
+        layers=named,
+        size=sum(layer.size for layer in layers),
+    )
+
+
+def _run_config(found: dict[str, Any]) -> ImageConfig:
+    config = found.get("config") or {}
+    try:
+        return ImageConfig(
+            entrypoint=_texts(config.get("Entrypoint")),
+            cmd=_texts(config.get("Cmd")),
+            env=_texts(config.get("Env")),
+            user=str(config.get("User") or ""),
+            workdir=str(config.get("WorkingDir") or "/"),
+            ports=tuple(sorted(config.get("ExposedPorts") or ())),
+            volumes=tuple(sorted(config.get("Volumes") or ())),
+            stop_signal=str(config.get("StopSignal") or "SIGTERM"),
+            healthcheck=_healthcheck(config.get("Healthcheck") or {}),
+            raw=canonical(found),
+        )
+    except (TypeError, AttributeError) as error:
+        raise EngineError(f"malformed image configuration: {error}") from error
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    """A list of strings; a lone string counts as one, as Docker reads it."""
+    items = [value] if isinstance(value, str) else value or []
+    if not all(isinstance(item, str) for item in items):
+        raise TypeError(f"not a list of strings: {value!r}")
+    return tuple(items)
+
+
+def _healthcheck(found: dict[str, Any]) -> Healthcheck | None:
+    test = _texts(found.get("Test"))
+    if test in ((), ("NONE",)):
+        return None
+    return Healthcheck(
+        test,
+        (found.get("Interval") or 30 * NANO) / NANO,
+        (found.get("Timeout") or 30 * NANO) / NANO,
+        (found.get("StartPeriod") or 0) / NANO,
+        int(found.get("Retries") or 3),
+    )
 
 
 def timestamp(epoch: int) -> str:

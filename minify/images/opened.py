@@ -1,0 +1,26 @@
+"""An image read from a file: what it says about itself, and its layers as plain tars on disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from minify.images import limits as bounds
+from minify.images.layers import squash
+from minify.images.span import Span
+from minify.model import Image
+from minify.tree import Tree
+
+
+@dataclass(frozen=True)
+class OpenedImage:
+    """An image and its uncompressed layer tars, bottom first, verified against their diff_ids."""
+
+    image: Image
+    layers: tuple[Span, ...]
+    limits: bounds.Limits = field(default=bounds.DEFAULT)
+
+    @cached_property
+    def tree(self) -> Tree:
+        """The squashed tree; its bytes are read in place."""
+        return squash(self.layers, self.limits)

@@ -1,0 +1,176 @@
+"""Make a blob readable in place: plain tars stay where they are, compressed ones are spooled once.
+
+Digests are verified in the same pass. Spooled layers are named by their diff_id, so that images
+sharing a layer share the file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import threading
+import zlib
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from minify.errors import EngineError
+from minify.images import limits as bounds
+from minify.images.span import Span
+from minify.run import program, start
+
+PIECE = 1 << 20
+INPUT = 1 << 16  # small, because concatenated gzip members are copied at every joint
+GZIP = b"\x1f\x8b"
+ZSTD = b"\x28\xb5\x2f\xfd"
+OTHER = {b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
+HINT = "the image is damaged or incomplete: save or pull it again"
+
+
+@dataclass(frozen=True)
+class Blob:
+    """Bytes as stored, and what they should be: `digest` of them, `diff_id` unpacked ("": any)."""
+
+    span: Span
+    digest: str = ""
+    diff_id: str = ""
+
+
+def compression(span: Span) -> str:
+    """Name the compression of some bytes by their magic number: gzip, zstd, or "" for none."""
+    with span.open() as stream:
+        magic = stream.read(8)
+    if magic.startswith(GZIP):
+        return "gzip"
+    # A skippable frame (RFC 8878, 3.1.2) may come first, as in zstd:chunked.
+    if magic.startswith(ZSTD) or (magic[1:4] == b"\x2a\x4d\x18" and magic[:1] >= b"\x50"):
+        return "zstd"
+    for start_, name in OTHER.items():
+        if magic.startswith(start_):
+            raise EngineError(
+                f"{span.path} holds a layer compressed with {name}", hint="use gzip or zstd"
+            )
+    return ""
+
+
+def unpacked(blob: Blob, spool: Path, limits: bounds.Limits) -> Span:
+    """Return the uncompressed bytes of a blob, verified; raises EngineError on a mismatch."""
+    kind = compression(blob.span)
+    if not kind:
+        limits.check_bytes(blob.span.size)
+        if blob.digest or blob.diff_id:
+            found = blob.span.sha256()
+            for wanted in filter(None, (blob.digest, blob.diff_id)):
+                _equal(found, wanted, blob.span)
+        return blob.span
+    known = spool / f"{blob.diff_id.rpartition(':')[2]}.tar" if blob.diff_id else None
+    if known and known.is_file():  # renamed into place only after it was verified
+        if blob.digest:
+            _equal(blob.span.sha256(), blob.digest, blob.span)
+        return Span(known, 0, known.stat().st_size)
+    temporary = spool / f".{os.getpid()}-{threading.get_ident()}.tar"
+    try:
+        diff_id, size = _spool(blob, kind, temporary, limits)
+        final = spool / f"{diff_id.rpartition(':')[2]}.tar"
+        temporary.replace(final)
+    except OSError as error:
+        raise EngineError(
+            f"cannot unpack a layer into {spool}: {error.strerror}",
+            hint="free some space, or choose another folder",
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return Span(final, 0, size)
+
+
+def _spool(blob: Blob, kind: str, sink: Path, limits: bounds.Limits) -> tuple[str, int]:
+    packed, plain = hashlib.sha256(), hashlib.sha256()
+    size = 0
+    with blob.span.open() as stream, sink.open("xb") as out:
+        source = _Hashing(stream, packed)
+        pieces = _inflate(source) if kind == "gzip" else _zstd(source)
+        with contextlib.closing(pieces):
+            for piece in pieces:
+                size += len(piece)
+                limits.check_bytes(size)
+                limits.check_ratio(source.count, size)
+                plain.update(piece)
+                out.write(piece)
+        while source.read(INPUT):
+            pass  # bytes after the compressed stream belong to the digest
+    if blob.digest:
+        _equal("sha256:" + packed.hexdigest(), blob.digest, blob.span)
+    diff_id = "sha256:" + plain.hexdigest()
+    if blob.diff_id:
+        _equal(diff_id, blob.diff_id, blob.span)
+    return diff_id, size
+
+
+class _Hashing:
+    """A stream whose bytes are hashed and counted as they are read."""
+
+    def __init__(self, stream: BinaryIO, digest: hashlib._Hash) -> None:
+        self._stream = stream
+        self._digest = digest
+        self.count = 0
+
+    def read(self, size: int) -> bytes:
+        data = self._stream.read(size)
+        self._digest.update(data)
+        self.count += len(data)
+        return data
+
+
+def _inflate(source: _Hashing) -> Generator[bytes, None, None]:
+    """Decompress gzip (RFC 1952), also several members in a row; checks every CRC."""
+    data, engine = source.read(INPUT), zlib.decompressobj(31)
+    try:
+        while True:
+            piece = engine.decompress(data, PIECE)
+            data = engine.unconsumed_tail
+            if piece:
+                yield piece
+            if engine.eof:
+                data = engine.unused_data or source.read(INPUT)
+                if not data:
+                    return
+                engine = zlib.decompressobj(31)
+            elif not piece and not data:
+                data = source.read(INPUT)
+                if not data:
+                    raise EngineError("a gzip stream is cut short", hint=HINT)
+    except zlib.error as error:
+        raise EngineError(f"a gzip stream is damaged: {error}", hint=HINT) from error
+
+
+def _zstd(source: _Hashing) -> Generator[bytes, None, None]:
+    """Decompress zstd with the `zstd` program, which bounds its own memory (128 MiB windows)."""
+    with start([program("zstd"), "-d", "-c", "-q"]) as child:
+        assert child.stdin and child.stdout and child.stderr
+        feeder = threading.Thread(target=_feed, args=(source, child.stdin), daemon=True)
+        feeder.start()
+        try:
+            while piece := child.stdout.read(PIECE):
+                yield piece
+        finally:
+            child.stdout.close()  # a child still writing ends, and with it the feeder
+            if child.poll() is None:
+                child.terminate()
+            feeder.join()
+        if child.wait() != 0:
+            reason = child.stderr.read(400).decode(errors="replace").strip()
+            raise EngineError(f"a zstd stream is damaged: {reason}", hint=HINT)
+
+
+def _feed(source: _Hashing, sink: BinaryIO) -> None:
+    with contextlib.suppress(OSError, ValueError):  # the reader has stopped early
+        while data := source.read(INPUT):
+            sink.write(data)
+        sink.close()
+
+
+def _equal(found: str, wanted: str, span: Span) -> None:
+    if found != wanted:
+        raise EngineError(f"digest mismatch in {span.path}: {wanted} is {found}", hint=HINT)
