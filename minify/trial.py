@@ -61,6 +61,7 @@ def run_trial(stage: Stage, image: Image, plan: Plan, name: str) -> Trial:
         )
         probes = _network_probes(stack, plan)
         container = stack.enter_context(stage.engine.create(plan, image, watch.launch))
+        watch.equip(container)
         container.start()
         watch.open_gate(container)
         ready = wait_ready(container, _wanted(plan, image))
@@ -79,7 +80,7 @@ def run_trial(stage: Stage, image: Image, plan: Plan, name: str) -> Trial:
             seconds_ready=ready.seconds,
             seconds=time.monotonic() - began,
         )
-        seen = watch.collect()
+        seen = watch.collect(container)
     return Trial(_evidence(image, plan, seen, behaviour), behaviour)
 
 

@@ -8,7 +8,9 @@ opens the FIFO and the program runs. Nothing is missed and nothing waits for a t
 from __future__ import annotations
 
 import contextlib
+import io
 import os
+import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,11 +71,17 @@ class Watching:
     fanotify: Probe | None = None
     notes: list[str] = field(default_factory=list)
     executions: int = 0
+    remote: bool = False
     _attached: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+
+    def equip(self, container: Container) -> None:
+        """Bring the kit into a container that cannot mount it (before its start)."""
+        if self.remote and self.kit:
+            container.put(_kit_archive(self.kit))
 
     def open_gate(self, container: Container) -> None:
         """Mark, attach, then let the program run. Raises TraceError when it can't be watched."""
-        if self.mode is Watch.NONE:
+        if self.mode is Watch.NONE or self.remote:
             return
         self._mark(container)
         if self.mode is Watch.ATTACHED:
@@ -126,8 +134,10 @@ class Watching:
         options = ("--seccomp-bpf", *OPTIONS, "-e", f"trace={CALLS[Watch.FULL]}")
         return self.kit.strace_argv(options, output)
 
-    def collect(self) -> Seen:
+    def collect(self, container: Container) -> Seen:
         """Let the watchers finish (the container has ended) and take what they saw."""
+        if self.remote:
+            return self._collect_remote(container)
         touches: set[Touch] = set()
         lost = 0
         names: set[str] = set()
@@ -147,6 +157,31 @@ class Watching:
         for number in range(1, self.executions + 1):
             lost += _read_file(self.folder / f"exec-{number}", touches)
         return Seen(frozenset(touches), lost, frozenset(names), frozenset(self.notes))
+
+    def _collect_remote(self, container: Container) -> Seen:
+        """Fetch the trace files: behind a remote engine strace wrote into the container."""
+        touches: set[Touch] = set()
+        lost = 0
+        names = ["gate", *(f"exec-{n}" for n in range(1, self.executions + 1))]
+        for name in names:
+            sink = self.folder / f"{name}.trace"
+            if container.fetch(f"{INSIDE}/out/{name}", sink):
+                lost += _read_file(sink, touches)
+            else:
+                lost += 1
+        return Seen(frozenset(touches), lost, frozenset({"strace"}), frozenset(self.notes))
+
+
+def _kit_archive(kit: Kit) -> bytes:
+    """The kit and the folder for its output as a tar archive."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        archive.add(kit.path, arcname=kit.mount)
+        out = tarfile.TarInfo(f"{INSIDE}/out".lstrip("/"))
+        # The program's own user writes there, whoever that is.
+        out.type, out.mode = tarfile.DIRTYPE, 0o777
+        archive.addfile(out)
+    return buffer.getvalue()
 
 
 def _traced(pid: int) -> bool:
@@ -186,6 +221,9 @@ def watching(
         yield Watching(Watch.NONE, folder, Launch(), None)
         return
     folder.mkdir(parents=True, exist_ok=True)
+    if not local:
+        yield _remote(mode, kit, folder, env)
+        return
     # The program's own user writes there, whoever that is.
     folder.chmod(0o777)
     gate = folder / "gate"
@@ -203,11 +241,19 @@ def watching(
         it = Watching(mode, folder, launch, kit)
         stack.push(it._attached)
         it.strace = stack.enter_context(probing("watch_strace"))
-        if local and os.geteuid() == 0:
+        if os.geteuid() == 0:
             it.fanotify = stack.enter_context(probing("watch_fanotify"))
         else:
-            it._without_fanotify("it needs root and a local engine")
+            it._without_fanotify("it needs root")
         yield it
+
+
+def _remote(mode: Watch, kit: Kit, folder: Path, env: Mapping[str, str]) -> Watching:
+    blanked, given = kit.shield(env)
+    launch = Launch(_prefix(mode, kit, env, given), tuple(f"{k}={v}" for k, v in blanked.items()))
+    it = Watching(mode, folder, launch, kit, remote=True)
+    it._without_fanotify("the engine is remote")
+    return it
 
 
 def _prefix(

@@ -60,6 +60,14 @@ class Container(Protocol):
         """Where a port of the container is reached (from `beside`)."""
         ...
 
+    def put(self, archive: bytes) -> None:
+        """Unpack a tar archive at the container's root (it need not have started)."""
+        ...
+
+    def fetch(self, path: str, sink: Path) -> bool:
+        """Copy a regular file out of the container; returns whether it was there."""
+        ...
+
     def execute(self, argv: Sequence[str], timeout: float) -> tuple[int, bytes]:
         """Run a command inside; returns exit status and output (stdout and stderr)."""
         ...
@@ -102,7 +110,10 @@ class Container(Protocol):
 
 
 class Engine(Protocol):
-    """The contract of an engine; one suite in tests/contract runs against every one."""
+    """The contract of an engine; one suite in tests/contract runs against every one.
+
+    `local`: its containers are processes of this host, and host paths can be mounted into them.
+    """
 
     name: str
     local: bool

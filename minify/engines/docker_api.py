@@ -18,7 +18,7 @@ from docker.errors import APIError, DockerException, ImageNotFound
 from docker.utils import kwargs_from_env
 
 from minify.engines import Launch, Loaded
-from minify.engines.docker_container import DockerContainer
+from minify.engines.docker_container import DockerContainer, Place
 from minify.engines.docker_image import image_of, layer_dirs
 from minify.errors import BuildError, EngineError
 from minify.images.archive import docker_archive_stream
@@ -33,7 +33,7 @@ HINT_START = "start Docker (or set DOCKER_HOST, or use --engine embedded); see: 
 def connect(timeout: int = 120) -> Any:
     """Open the SDK's client on DOCKER_HOST, else the current context, else the default socket."""
     try:
-        settings: dict[str, Any] = kwargs_from_env()
+        settings: dict[str, Any] = dict(kwargs_from_env())
         if "base_url" not in settings:
             settings.update(_context_settings())
         return docker.APIClient(version="auto", timeout=timeout, **settings)
@@ -65,9 +65,13 @@ class DockerEngine:
         self._spool = spool
         self._live: set[DockerContainer] = set()
         self._lock = threading.Lock()
-        unix = str(client.base_url).startswith(("http+docker://", "http+unix://"))
-        # Rootless engines hide containers behind another network and user namespace.
-        self.local = unix and os.geteuid() == 0
+        self.local = _is_local(client)
+        # A rootless engine, or its user, cannot reach the containers' network nor read layers.
+        self._direct = self.local and os.geteuid() == 0
+
+    @property
+    def _place(self) -> Place:
+        return Place(self.local, self._direct)
 
     def load(self, reference: str, platform: str = "") -> Loaded:
         """Find an image in the engine and index its tree."""
@@ -97,7 +101,7 @@ class DockerEngine:
             return None
 
     def _tree(self, image: Image, found: dict[str, Any]) -> Tree:
-        directories = layer_dirs(found) if self.local else ()
+        directories = layer_dirs(found) if self._direct else ()
         if directories and len(directories) >= len(image.layers):
             with contextlib.suppress(PermissionError):
                 return read_overlay(directories)
@@ -119,7 +123,7 @@ class DockerEngine:
     def create(self, plan: Plan, image: Image, launch: Launch) -> Iterator[DockerContainer]:
         """Create a container for a plan; it is removed when the context is left."""
         labels = {RUN_LABEL: self._token}
-        container = DockerContainer.create(self._client, plan, image, launch, labels, self.local)
+        container = DockerContainer.create(self._client, plan, image, launch, labels, self._place)
         with self._lock:
             self._live.add(container)
         try:
@@ -183,6 +187,15 @@ class DockerEngine:
         """Close the connection."""
         self.abort()
         self._client.close()
+
+
+def _is_local(client: Any) -> bool:
+    """Whether the engine runs on this very kernel (and not in a virtual machine or elsewhere)."""
+    unix = str(client.base_url).startswith(("http+docker://", "http+unix://"))
+    try:
+        return unix and bool(client.info().get("KernelVersion") == os.uname().release)
+    except APIError:
+        return False
 
 
 def make(token: str, spool: Path) -> DockerEngine:

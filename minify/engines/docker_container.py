@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import shlex
+import shutil
+import tarfile
+import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +21,23 @@ from minify.errors import EngineError, TraceError
 from minify.model import Image, Mount, Plan
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where the engine is: `local` on this kernel, `direct` when its network is reachable too."""
+
+    local: bool
+    direct: bool
+
+
 class DockerContainer:
     """Container over the SDK's low-level client."""
 
-    def __init__(self, client: Any, container_id: str, local: bool, ignored: Sequence[str]) -> None:
+    def __init__(
+        self, client: Any, container_id: str, place: Place, ignored: Sequence[str]
+    ) -> None:
         self.id = container_id
         self._client = client
-        self._local = local
+        self._place = place
         self._ignored = tuple(ignored)
         self._state: dict[str, Any] = {}
         self._closed = False
@@ -36,7 +50,7 @@ class DockerContainer:
         image: Image,
         launch: Launch,
         labels: dict[str, str],
-        local: bool,
+        place: Place,
     ) -> DockerContainer:
         """Create a container for a plan; raises EngineError."""
         mounts = (*launch.mounts, *plan.mounts)
@@ -44,7 +58,7 @@ class DockerContainer:
         host = client.create_host_config(
             binds=[_bind(m) for m in mounts if m.source] or None,
             tmpfs={m.target: "" for m in mounts if not m.source} or None,
-            port_bindings=None if local else {p: ("127.0.0.1", None) for p in ports},
+            port_bindings=None if place.direct else {p: ("127.0.0.1", None) for p in ports},
             log_config={"Type": "json-file"},
         )
         argv = _argv(plan, image, launch)
@@ -65,7 +79,7 @@ class DockerContainer:
             )
         except APIError as error:
             raise EngineError(f"cannot create a container: {error.explanation}") from error
-        return cls(client, made["Id"], local, [m.target for m in mounts])
+        return cls(client, made["Id"], place, ["/.minify", *(m.target for m in mounts)])
 
     def start(self) -> None:
         """Start it; raises TraceError when the runtime cannot start its command."""
@@ -89,7 +103,7 @@ class DockerContainer:
     def pid(self) -> int | None:
         """PID 1 as the host sees it; None for a remote engine or once it has ended."""
         pid = int((self._state.get("State") or {}).get("Pid") or 0)
-        return pid if pid and self._local and self._is_ours(pid) else None
+        return pid if pid and self._place.local and self._is_ours(pid) else None
 
     def _is_ours(self, pid: int) -> bool:
         # Behind a virtual machine's socket the PID would be of some other process here.
@@ -112,12 +126,37 @@ class DockerContainer:
     def address(self, port: int) -> tuple[str, int]:
         """The bridge address, or the published port where that can't be reached."""
         network = (self._state or self._refresh())["NetworkSettings"]
-        if not self._local:
+        if not self._place.direct:
             published = (network.get("Ports") or {}).get(f"{port}/tcp") or []
             return ("127.0.0.1", int(published[0]["HostPort"])) if published else ("127.0.0.1", 0)
         addresses = [network.get("IPAddress")]
         addresses += [n.get("IPAddress") for n in (network.get("Networks") or {}).values()]
         return next((a for a in addresses if a), "127.0.0.1"), port
+
+    def put(self, archive: bytes) -> None:
+        """Unpack a tar archive at the container's root."""
+        try:
+            self._client.put_archive(self.id, "/", archive)
+        except APIError as error:
+            raise EngineError(f"cannot copy into the container: {error.explanation}") from error
+
+    def fetch(self, path: str, sink: Path) -> bool:
+        """Copy a regular file out of the container."""
+        try:
+            chunks, _ = self._client.get_archive(self.id, path)
+        except APIError:
+            return False
+        with tempfile.TemporaryFile() as spool:
+            spool.writelines(chunks)
+            spool.seek(0)
+            with tarfile.open(fileobj=spool) as archive:
+                member = next((m for m in archive if m.isreg()), None)
+                stream = archive.extractfile(member) if member else None
+                if stream is None:
+                    return False
+                with sink.open("wb") as out:
+                    shutil.copyfileobj(stream, out)
+        return True
 
     def execute(self, argv: Sequence[str], timeout: float) -> tuple[int, bytes]:
         """Run a command inside; exit status 124 says it was too slow (as timeout(1))."""
@@ -193,7 +232,7 @@ class DockerContainer:
         return tuple(self._leaves(paths))
 
     def _leaves(self, paths: list[str]) -> Iterator[str]:
-        for path, following in zip(paths, [*paths[1:], ""], strict=True):
+        for path, following in zip(paths, [*paths[1:], ""], strict=False):
             inside = any(path == i or path.startswith(i + "/") for i in self._ignored)
             if not inside and not following.startswith(path + "/"):
                 yield path
