@@ -14,13 +14,16 @@ import json
 import re
 import socket
 import ssl
+import string
 import sys
 import time
+import urllib.parse
 from typing import Any
 
 BODY_LIMIT = 65536  # bytes of a body that are handed on
 READ_LIMIT = 1 << 30  # bytes after which a body counts as never-ending
 RETRY_PAUSE = 0.05
+PATH_SAFE = string.punctuation  # sent as they are; blanks, controls and non-ASCII are escaped
 TLS_ALERT, TLS_HANDSHAKE = 0x15, 0x16  # first byte of a TLS record (RFC 8446, 5.1)
 # What web servers tell a client that speaks plain HTTP to their TLS port.
 WANTS_TLS = re.compile(
@@ -111,7 +114,8 @@ def head(drive: dict[str, Any], tls: bool) -> bytes:
     ]
     if body or method in ("POST", "PUT", "PATCH"):
         own.append(("Content-Length", str(len(body))))
-    lines = [f"{method} {drive.get('path') or '/'} HTTP/1.1"]
+    path = urllib.parse.quote(drive.get("path") or "/", safe=PATH_SAFE)
+    lines = [f"{method} {path} HTTP/1.1"]
     lines += [f"{k}: {v}" for k, v in own if k.lower() not in names]
     lines += [f"{k}: {v}" for k, v in given]
     return "\r\n".join(lines).encode("utf-8", "surrogateescape") + b"\r\n\r\n" + body
@@ -250,9 +254,10 @@ def check(drive: dict[str, Any]) -> None:
     str(drive["id"]), int(drive["port"]), float(drive.get("timeout", 30))
     float(drive.get("retry_for", 0))
     re.compile((drive.get("expect_body") or "").encode())
-    request = head(drive, False).partition(b"\r\n\r\n")[0]
-    if any(byte in request.replace(b"\r\n", b"") for byte in b"\r\n"):
-        raise ValueError(f"drive {drive['id']}: line break inside the request line or a header")
+    words = [drive.get("method") or "", *(w for pair in drive.get("headers") or () for w in pair)]
+    if any(char in word for word in words for char in "\r\n\0"):
+        raise ValueError(f"drive {drive['id']}: line break in the method or a header")
+    head(drive, False)
 
 
 def main() -> int:
