@@ -82,3 +82,17 @@ def named(names: Collection[str], suffixes: tuple[str, ...] = ()) -> Callable[[E
         return name in names or (bool(suffixes) and name.endswith(suffixes))
 
     return skip
+
+
+def own_root(tree: Tree, path: str, shelves: Collection[str]) -> str | None:
+    """The highest folder around a file that is its application's own, not a shared one.
+
+    `shelves` are folders that hold one application or library per sub-folder. A file directly in
+    /srv, /opt or /var/www makes that folder the application's; elsewhere the answer is None.
+    """
+    at, below = posixpath.dirname(path), None
+    while at not in ("/", ""):
+        if is_shared(tree, at) or at in shelves:
+            return below or (at if at in ("/srv", "/opt", "/var/www") else None)
+        at, below = posixpath.dirname(at), at
+    return below

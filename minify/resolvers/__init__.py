@@ -57,9 +57,11 @@ MODULES = (
     "links",
     "elf",
     "script",
+    "plugins",
     "shell",
     "java",
     "php",
+    "ruby",
 )
 
 

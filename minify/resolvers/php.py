@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from minify.folders import Bounds, is_shared, whole
+from minify.folders import Bounds, is_shared, own_root, whole
 from minify.model import Entry, Finding, KeepLevel, Kind, Reason
 from minify.resolvers import Need, Resolver, Scene
 from minify.resolvers.php_source import Includes, read_includes, read_ini
@@ -93,7 +93,7 @@ class Php:
         if not _is_source(scene, entry):
             return
         if entry.path in scene.touched:
-            root = app_root(scene, entry.path)
+            root = own_root(scene.tree, entry.path, SHELVES)
             if root and here.first(root):
                 yield from _application(scene, entry.path, root)
         yield from _source(here, entry)
@@ -185,16 +185,6 @@ def _configuration(here: _Here, because: str) -> Iterator[Need | Finding]:
 # ---------------------------------------------------------------- source
 
 
-def app_root(scene: Scene, path: str) -> str | None:
-    """The folder of the application a source file belongs to: the highest that is its own."""
-    at, below = posixpath.dirname(path), None
-    while at not in ("/", ""):
-        if is_shared(scene.tree, at) or at in SHELVES:
-            return below or (at if at in ("/srv", "/opt", "/var/www") else None)
-        at, below = posixpath.dirname(at), at
-    return below
-
-
 def _application(scene: Scene, because: str, root: str) -> Iterator[Need | Finding]:
     bounds = APP if not is_shared(scene.tree, root) else SMALL
     inside = whole(scene.tree, root, bounds, _not_for_use)
@@ -230,7 +220,11 @@ def _source(here: _Here, entry: Entry) -> Iterator[Need | Finding]:
         for target in _targets(here, entry.path, path):
             yield _need(target, entry.path, f"includes {path}")
             folder = posixpath.dirname(target)
-            if target.endswith("/autoload.php") and app_root(scene, target) and here.first(folder):
+            if (
+                target.endswith("/autoload.php")
+                and own_root(scene.tree, target, SHELVES)
+                and here.first(folder)
+            ):
                 yield from _application(scene, entry.path, folder)
     yield from _unexplained(entry.path, found)
 

@@ -1,0 +1,377 @@
+"""Ruby: the standard library, gems and applications, as far as running source may require them.
+
+Asked for an interpreter, it keeps what that loads by itself; asked for a source file, it keeps the
+gem or application around it and follows its requires on the load path of the image.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from minify.folders import Bounds, is_shared, own_root, whole
+from minify.model import Entry, Finding, KeepLevel, Kind, Reason
+from minify.resolvers import Need, Resolver, Scene
+from minify.resolvers.ruby_source import Requires, dependencies, read_requires
+from minify.syntax import LIMIT
+from minify.tree import glob_regex
+
+RULE = "ruby"
+SOURCE = (".rb", ".ru", ".rake", ".gemspec", ".builder", ".jbuilder")
+NAMED = frozenset({"Gemfile", "Rakefile", "Capfile", "Guardfile"})
+INTERPRETER = re.compile(r"ruby[\d.]*|libruby[-\d.]*\.so[\d.]*")
+GEM_FOLDER = re.compile(r"(?P<home>.*)/gems/(?P<full>[^/]+)")
+GEM_NAME = re.compile(r"(?P<name>.+?)-(?P<version>\d[^/]*|[0-9a-f]{7,})")
+# Required by C code of the interpreter when first used, so no source says so.
+IMPLICIT = ("unicode_normalize/normalize", "unicode_normalize/tables", "pp", "prettyprint", "set",
+            "monitor", "rbconfig", "socket", "etc", "io/console", "io/wait", "rational", "complex",
+            "enc/encdb", "enc/trans/transdb", "continuation", "ripper", "error_highlight",
+            "did_you_mean", "syntax_suggest/core_ext", "random/formatter")  # fmt: skip
+# Developer tools in the standard library: followed only from applications, never from within.
+TOOLS = frozenset({"bundler", "rdoc", "irb", "reline", "debug", "racc", "rinda", "minitest",
+                   "rake", "test", "mkmf", "power_assert", "typeprof", "rbs"})  # fmt: skip
+# In a gem's own folder, for its developers.
+GEM_EXTRAS = frozenset({"test", "tests", "spec", "specs", "doc", "docs", "rdoc", "examples",
+                        "example", "benchmark", "benchmarks", "features", "sample", "samples",
+                        "Rakefile", "Gemfile", "Gemfile.lock"})  # fmt: skip
+EXTENSION_SOURCE = (".c", ".h", ".cc", ".cpp", ".hpp", ".o", ".rs", ".java", ".rl", ".y", ".log",
+                    "Makefile", "extconf.rb")  # fmt: skip
+LOGS = (".out", ".log")
+SHELVES = frozenset({"/var/www", "/srv/www", "/usr/share/rubygems-integration"})
+APP = Bounds(files=60_000, size=512 * 1024 * 1024)
+PART = Bounds(files=2_000, size=8 * 1024 * 1024)
+MOST_MATCHES = 500
+
+
+@dataclass
+class _Here:
+    """A scene, what has been answered for in it, and where its Ruby code lives."""
+
+    scene: Scene
+    done: set[str] = field(default_factory=set)
+    extra: set[str] = field(default_factory=set)
+
+    def first(self, what: str) -> bool:
+        """Whether something has not been answered for."""
+        new = what not in self.done
+        self.done.add(what)
+        return new
+
+    @cached_property
+    def roots(self) -> tuple[str, ...]:
+        """The folders of the load path that belong to no gem."""
+        found: set[str] = set()
+        for path in self.scene.tree.entries:
+            folder, _, name = path.rpartition("/")
+            if name in ("rubygems.rb", "rbconfig.rb") and "/gems/" not in path:
+                found.add(folder)
+            elif "/vendor_ruby" in path or "/site_ruby" in path:
+                parts = path.split("/")
+                at = next((i for i, p in enumerate(parts) if p in ("vendor_ruby", "site_ruby")), 0)
+                if at and len(parts) > at + 1:
+                    found.add("/".join(parts[: at + 1]))
+                    version = parts[at + 1][:1].isdigit() and len(parts) > at + 2
+                    found |= {"/".join(parts[: at + 2])} if version else set()
+                    if version and "-linux" in parts[at + 2] and len(parts) > at + 3:
+                        found.add("/".join(parts[: at + 3]))
+        env = {**self.scene.config.environment, **self.scene.env}
+        told = [p for p in env.get("RUBYLIB", "").split(":") if p.startswith("/")]
+        return tuple(dict.fromkeys([*told, *sorted(found)]))
+
+    @cached_property
+    def gems(self) -> dict[str, str]:
+        """The folder of every gem, with the home it is installed in."""
+        found = {}
+        for path, entry in self.scene.tree.entries.items():
+            if entry.kind is Kind.FILE or "/gems/" not in path:
+                continue
+            if match := GEM_FOLDER.fullmatch(path):
+                home = match["home"]
+                specs = f"{home}/specifications"
+                if self.scene.tree.get(specs) is not None or home.endswith("/bundler"):
+                    found[path] = home
+        return found
+
+    @cached_property
+    def by_name(self) -> dict[str, list[str]]:
+        """The folders of the gems of each name."""
+        found: dict[str, list[str]] = {}
+        for folder in self.gems:
+            match = GEM_NAME.fullmatch(posixpath.basename(folder))
+            if match:
+                found.setdefault(match["name"], []).append(folder)
+        return found
+
+    @cached_property
+    def in_gems(self) -> dict[str, list[tuple[str, str]]]:
+        """For every file below a gem's lib: the gems that have it, and where."""
+        found: dict[str, list[tuple[str, str]]] = {}
+        for gem in self.gems:
+            real = self.scene.tree.real(f"{gem}/lib")
+            for entry in self.scene.tree.walk(real) if real else ():
+                if real and entry.path.endswith((".rb", ".so")):
+                    inside = entry.path[len(real) + 1 :]
+                    found.setdefault(inside, []).append((gem, f"{gem}/lib/{inside}"))
+        return found
+
+    @cached_property
+    def used(self) -> frozenset[str]:
+        """The folders of gems that were used while observed."""
+        return frozenset(g for path in self.scene.touched if (g := self.gem_of(path)))
+
+    def gem_of(self, path: str) -> str | None:
+        """The folder of the gem a path is in."""
+        at = path.find("/gems/")
+        while at >= 0:
+            folder = "/".join([path[:at], "gems", path[at + 6 :].partition("/")[0]])
+            if folder in self.gems and path != folder:
+                return folder
+            at = path.find("/gems/", at + 6)
+        return None
+
+    def root_of(self, path: str) -> str | None:
+        """The longest folder of the load path around a path."""
+        around = [root for root in self.roots if path.startswith(root + "/")]
+        return max(around, key=len, default=None)
+
+
+class Ruby:
+    """Resolver of Ruby interpreters and Ruby source."""
+
+    name = RULE
+    level = KeepLevel.REACH
+
+    def __init__(self) -> None:
+        self._here: _Here | None = None
+
+    def needs(self, scene: Scene, entry: Entry) -> Iterable[Need | Finding]:
+        """Name what an interpreter loads by itself, or what a source file may require."""
+        if entry.kind is not Kind.FILE:
+            return
+        if self._here is None or self._here.scene is not scene:
+            self._here = _Here(scene)
+        here = self._here
+        if INTERPRETER.fullmatch(posixpath.basename(entry.path)):
+            if here.first("interpreter") and scene.tree.read(entry.path, 4) == b"\x7fELF":
+                yield from _interpreter(here, entry.path)
+            return
+        source = _is_source(scene, entry)
+        if not source and not (entry.path.endswith(".so") and "ruby" in entry.path):
+            return
+        yield from _around(here, entry)
+        if source:
+            yield from _source(here, entry)
+
+
+def make() -> Resolver:
+    """Make the resolver."""
+    return Ruby()
+
+
+def _need(path: str, because: str, detail: str) -> Need:
+    return Need(path, Reason(RULE, because, detail))
+
+
+def _is_source(scene: Scene, entry: Entry) -> bool:
+    if entry.path.endswith(SOURCE) or posixpath.basename(entry.path) in NAMED:
+        return True
+    if not entry.executable or entry.size < 8:
+        return False
+    head = scene.tree.read(entry.path, 64).split(b"\n", 1)[0]
+    return head.startswith(b"#!") and b"ruby" in head
+
+
+def _interpreter(here: _Here, because: str) -> Iterator[Need | Finding]:
+    tree = here.scene.tree
+    for root in here.roots:
+        if tree.get(f"{root}/rbconfig.rb") is not None and tree.is_dir(f"{root}/enc"):
+            for path in whole(tree, f"{root}/enc", PART) or ():
+                yield _need(path, because, "character encodings, loaded by name")
+    for feature in IMPLICIT:
+        for path in _feature(here, feature, plain=True):
+            yield _need(path, because, f"loads {feature} by itself")
+    env = {**here.scene.config.environment, **here.scene.env}
+    for name in ("BUNDLE_APP_CONFIG", "BUNDLE_GEMFILE", "BUNDLE_PATH"):
+        path = env.get(name, "")
+        for item in (path, f"{path}/config", f"{path}.lock"):
+            if path.startswith("/") and tree.resolve(item).entry is not None:
+                yield _need(item, because, name)
+
+
+# ---------------------------------------------------------------- what is around a file
+
+
+def _around(here: _Here, entry: Entry) -> Iterator[Need | Finding]:
+    """The gem, the library's own folder, or the application that a kept file is part of."""
+    gem = here.gem_of(entry.path)
+    if gem is not None:
+        if here.first(gem):
+            yield from _gem(here, gem, entry.path)
+        return
+    root = here.root_of(entry.path)
+    if root is not None:
+        yield from _library(here, entry.path, root)
+    elif entry.path in here.scene.touched:
+        folder = own_root(here.scene.tree, entry.path, SHELVES)
+        if folder and here.first(folder):
+            yield from _application(here, folder, entry.path)
+
+
+def _gem(here: _Here, gem: str, because: str) -> Iterator[Need | Finding]:
+    tree, home, full = here.scene.tree, here.gems[gem], posixpath.basename(gem)
+    detail = f"gem {full}"
+    for path in _gem_files(here, gem, because):
+        yield path if isinstance(path, Finding) else _need(path, because, detail)
+    spec = f"{home}/specifications/{full}.gemspec"
+    if tree.is_file(spec):
+        yield _need(spec, because, detail)
+        for name in sorted(dependencies(tree.read(spec, LIMIT))):
+            folders = here.by_name.get(name, [])
+            chosen = [f for f in folders if f in here.used] or folders
+            for folder in chosen:
+                if here.first(folder):
+                    yield from _gem(here, folder, spec)
+    built = f"{home}/extensions"  # extensions/PLATFORM/ABI/GEM
+    for platform in tree.children(built):
+        for abi in tree.children(f"{built}/{platform}"):
+            folder = f"{built}/{platform}/{abi}/{full}"
+            for path in whole(tree, folder, PART, lambda e: e.path.endswith(LOGS)) or ():
+                yield _need(path, because, detail)
+
+
+def _gem_files(here: _Here, gem: str, because: str) -> Iterator[str | Finding]:
+    tree = here.scene.tree
+    real = tree.real(gem)
+    if real is None:
+        return
+    inside = whole(tree, real, APP, lambda e: _gem_extra(e, real))
+    if inside is None:
+        yield Finding(RULE, gem, "gem too large to keep whole")
+        return
+    yield gem
+    for path in inside:
+        yield path
+        entry = tree.entries[path]
+        if entry.kind is Kind.SYMLINK:  # Debian's gems are links into vendor_ruby
+            target = tree.real(path)
+            if target and tree.is_dir(target) and not is_shared(tree, target):
+                yield from whole(tree, target, PART) or () if target not in here.roots else ()
+
+
+def _gem_extra(entry: Entry, gem: str) -> bool:
+    inside = entry.path[len(gem) + 1 :]
+    name = posixpath.basename(entry.path)
+    if "/" not in inside:
+        upper = name.upper()
+        return name in GEM_EXTRAS or upper.startswith(("CHANGELOG", "README", "HISTORY", "NEWS"))
+    return inside.startswith("ext/") and name.endswith(EXTENSION_SOURCE)
+
+
+def _library(here: _Here, path: str, root: str) -> Iterator[Need | Finding]:
+    """`a/b.rb` on the load path: keep `a/b/**`, where its lazily loaded parts are."""
+    feature = path[len(root) + 1 :].rpartition(".")[0]
+    top = feature.partition("/")[0]
+    if (top in TOOLS and path not in here.scene.touched) or feature in ("rubygems", ""):
+        return
+    # Beside a vendor library's file, the rest of the library; of the standard library, less.
+    name = top if "vendor_ruby" in root or "site_ruby" in root else feature
+    if name == "rubygems" or not here.first(f"library {name}"):
+        return
+    tree = here.scene.tree
+    for other in here.roots:
+        if tree.is_file(f"{other}/{name}.rb"):
+            yield _need(f"{other}/{name}.rb", path, f"library {name}")
+        real = tree.real(f"{other}/{name}")
+        inside = whole(tree, real, PART) if real and tree.is_dir(real) else ()
+        if inside is None:
+            yield Finding(RULE, f"{other}/{name}", "library too large to keep whole")
+        for item in inside or ():
+            yield _need(item, path, f"library {name}")
+
+
+def _application(here: _Here, folder: str, because: str) -> Iterator[Need | Finding]:
+    def skip(entry: Entry) -> bool:
+        gem = here.gem_of(entry.path)
+        if gem is not None:
+            return _gem_extra(entry, gem)
+        return entry.path in (f"{folder}/log", f"{folder}/tmp/cache", f"{folder}/node_modules")
+
+    inside = whole(here.scene.tree, folder, APP, skip)
+    if inside is None:
+        yield Finding(RULE, folder, "application folder too large to keep whole")
+    for path in inside or ():
+        yield _need(path, because, f"application in {folder}")
+
+
+# ---------------------------------------------------------------- requires
+
+
+def _source(here: _Here, entry: Entry) -> Iterator[Need | Finding]:
+    if entry.size > LIMIT:
+        yield Finding(RULE, entry.path, f"source larger than {LIMIT >> 20} MB: not analysed")
+        return
+    if "/rubygems/" in entry.path and entry.path not in here.scene.touched:
+        return
+    found = read_requires(here.scene.tree.read(entry.path), entry.path)
+    root = here.root_of(entry.path)
+    if root is None and here.gem_of(entry.path) is None:
+        here.extra |= found.folders
+        yield from _gems_named(here, entry.path, found)
+    yield from _required(here, entry.path, found, library=root is not None)
+    if found.broken:
+        yield Finding(RULE, entry.path, "syntax not understood in places: analysed in part")
+    if found.unknown and entry.path in here.scene.touched and root is None:
+        message = f"{found.unknown} requires have names known only at run time"
+        yield Finding(RULE, entry.path, message)
+
+
+def _required(here: _Here, source: str, found: Requires, *, library: bool) -> Iterator[Need]:
+    for feature in sorted(found.features):
+        if library and feature.partition("/")[0] in TOOLS:
+            continue
+        for path in _feature(here, feature, plain=library):
+            yield _need(path, source, f"requires {feature}")
+    for path in sorted(found.paths):
+        for target in _path(here, path):
+            yield _need(target, source, f"requires {path}")
+
+
+def _gems_named(here: _Here, because: str, found: Requires) -> Iterator[Need | Finding]:
+    """Gems a Gemfile names (Bundler.require loads them all by name)."""
+    for name in sorted(found.gems):
+        folders = here.by_name.get(name, [])
+        for folder in [f for f in folders if f in here.used] or folders:
+            if here.first(folder):
+                yield from _gem(here, folder, because)
+
+
+def _feature(here: _Here, feature: str, *, plain: bool) -> list[str]:
+    """Where a feature is on the load path: libraries, and (unless `plain`) any installed gem."""
+    if "*" in feature or "\n" in feature:
+        return []
+    tree = here.scene.tree
+    ends = [feature] if feature.endswith((".rb", ".so")) else [f"{feature}.rb", f"{feature}.so"]
+    tried = [f"{root}/{end}" for root in (*sorted(here.extra), *here.roots) for end in ends]
+    found = [path for path in tried if tree.is_file(path)]
+    if plain:
+        return found
+    having = [pair for end in ends for pair in here.in_gems.get(end, ())]
+    chosen = [path for gem, path in having if gem in here.used]
+    return found + (chosen or ([] if found else [path for _, path in having]))
+
+
+def _path(here: _Here, path: str) -> list[str]:
+    tree = here.scene.tree
+    if "*" not in path:
+        tried = (path, f"{path}.rb", f"{path}.so")
+        return [p for p in tried if tree.is_file(p)][:1]
+    real = tree.real(posixpath.dirname(path.partition("*")[0]) or "/")
+    if real is None or is_shared(tree, real):
+        return []
+    rules = [glob_regex(path), glob_regex(f"{path}.rb")]
+    below = [e.path for e in tree.walk(real) if e.kind is Kind.FILE]
+    found = [p for p in below if any(rule.fullmatch(p) for rule in rules)]
+    return found if len(found) <= MOST_MATCHES else []
