@@ -1,0 +1,1 @@
+<h1><?= htmlspecialchars(get_class($error) . ": " . basename($error->getMessage())) ?></h1>

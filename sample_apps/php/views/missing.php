@@ -1,0 +1,1 @@
+<h1>Nothing at <?= htmlspecialchars($path) ?></h1>

@@ -1,0 +1,2 @@
+require 'pstore'
+puts 'child'

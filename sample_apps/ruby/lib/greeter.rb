@@ -1,0 +1,3 @@
+class App::Greeter
+  def greet = "autoloaded"
+end
