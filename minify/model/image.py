@@ -1,0 +1,127 @@
+"""The image and what is in it."""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """What an entry of a root file system is."""
+
+    FILE = "file"
+    DIR = "dir"
+    SYMLINK = "symlink"
+    CHAR = "char"
+    BLOCK = "block"
+    FIFO = "fifo"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One name in the squashed tree of an image.
+
+    `mode` holds the 12 permission bits; `mtime` is in whole seconds; `link` is the target text of a
+    symlink. Names of one hard-linked file share the same `inode` (0: no other name).
+    """
+
+    path: str
+    kind: Kind
+    mode: int = 0o644
+    uid: int = 0
+    gid: int = 0
+    size: int = 0
+    mtime: int = 0
+    link: str = ""
+    xattrs: tuple[tuple[str, bytes], ...] = ()
+    layer: int = 0
+    inode: int = 0
+    device: tuple[int, int] = (0, 0)
+
+    @property
+    def privileged(self) -> bool:
+        """Whether executing it changes privileges: set-uid, set-gid or file capabilities."""
+        special = bool(self.mode & (stat.S_ISUID | stat.S_ISGID))
+        caps = any(name == "security.capability" for name, _ in self.xattrs)
+        return self.kind is Kind.FILE and ((special and bool(self.mode & 0o111)) or caps)
+
+    @property
+    def executable(self) -> bool:
+        """Whether it is a regular file that somebody may execute."""
+        return self.kind is Kind.FILE and bool(self.mode & 0o111)
+
+
+@dataclass(frozen=True)
+class Platform:
+    """What an image runs on, in OCI image-spec terms."""
+
+    os: str = "linux"
+    architecture: str = "amd64"
+    variant: str = ""
+
+    def __str__(self) -> str:
+        return "/".join(p for p in (self.os, self.architecture, self.variant) if p)
+
+
+@dataclass(frozen=True)
+class Healthcheck:
+    """The image's HEALTHCHECK: `test` as in Docker ("CMD", "CMD-SHELL" first); times in seconds."""
+
+    test: tuple[str, ...]
+    interval: float = 30.0
+    timeout: float = 30.0
+    start_period: float = 0.0
+    retries: int = 3
+
+
+@dataclass(frozen=True)
+class ImageConfig:
+    """What an image says about how it runs (OCI image-spec, config.md).
+
+    `raw` is the whole configuration as canonical JSON text, so that nothing unknown is lost.
+    """
+
+    entrypoint: tuple[str, ...] = ()
+    cmd: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+    user: str = ""
+    workdir: str = "/"
+    ports: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+    stop_signal: str = "SIGTERM"
+    healthcheck: Healthcheck | None = None
+    raw: str = "{}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment as a mapping."""
+        return dict(item.partition("=")[::2] for item in self.env)
+
+    @property
+    def tcp_ports(self) -> tuple[int, ...]:
+        """The exposed TCP ports, ascending."""
+        pairs = (port.partition("/")[::2] for port in self.ports)
+        return tuple(sorted({int(n) for n, proto in pairs if proto in ("", "tcp") and n.isdigit()}))
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer: `digest` of the bytes as stored, `diff_id` of the uncompressed tar."""
+
+    diff_id: str
+    digest: str = ""
+    size: int = 0
+    created_by: str = ""
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image as it was found. `digest` (the image ID: digest of its config) is its identity."""
+
+    reference: str
+    digest: str
+    platform: Platform
+    config: ImageConfig
+    layers: tuple[Layer, ...] = ()
+    size: int = 0
