@@ -57,11 +57,16 @@ MODULES = (
     "links",
     "elf",
     "script",
+    "system",
+    "owntree",
+    "data",
+    "package",
     "plugins",
     "shell",
     "java",
     "php",
     "ruby",
+    "perl",
 )
 
 

@@ -1,0 +1,103 @@
+"""Kinds of places in a root file system, read from `policies/places.yaml`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from itertools import product
+
+from minify.globs import Globs, compile_globs
+from minify.model import Entry, Kind
+from minify.tree import Tree
+from minify.yamltext import parse_yaml
+
+_BRACES = re.compile(r"\{([^{}]*)\}")
+
+
+@dataclass(frozen=True)
+class Places:
+    """The lists of `places.yaml`, compiled; `homes` are path endings, `limits` numbers by name."""
+
+    generic: Globs
+    vendored: Globs
+    leftovers: Globs
+    generated: Globs
+    scratch: Globs
+    commands: Globs
+    quiet: Globs
+    shells: tuple[str, ...]
+    homes: tuple[str, ...]
+    limits: Mapping[str, int]
+
+
+def load_places() -> Places:
+    """Read the shipped lists."""
+    data = parse_yaml(files("minify.policies").joinpath("places.yaml").read_text(), "places.yaml")
+
+    def globs(name: str) -> Globs:
+        return compile_globs(g for row in data[name] for g in braces(row))
+
+    return Places(
+        generic=globs("generic"),
+        vendored=globs("vendored"),
+        leftovers=globs("leftovers"),
+        generated=globs("generated"),
+        scratch=globs("scratch"),
+        commands=globs("commands"),
+        quiet=globs("quiet"),
+        shells=tuple(data["shells"]),
+        homes=tuple(data["homes"]),
+        limits=data["limits"],
+    )
+
+
+def braces(pattern: str) -> Iterator[str]:
+    """Write `a{b,c}` out as `ab` and `ac`, as a shell does."""
+    parts = _BRACES.split(pattern)
+    choices = [part.split(",") if i % 2 else [part] for i, part in enumerate(parts)]
+    for chosen in product(*choices):
+        yield "".join(chosen)
+
+
+def runtime_homes(tree: Tree, places: Places) -> frozenset[str]:
+    """Find the directories that are homes of language run times, by what lies in them."""
+    return frozenset(
+        path[: -len(ending)]
+        for path in tree.entries
+        if path.endswith(places.homes)
+        for ending in places.homes
+        if path.endswith(ending) and len(path) > len(ending)
+    ) - {"", "/usr", "/usr/local"}
+
+
+@dataclass(frozen=True)
+class Weight:
+    """What a directory holds: its entries and the bytes of its regular files."""
+
+    entries: tuple[Entry, ...]
+    size: int
+    files: int
+
+    def within(self, limit_bytes: int, limit_files: int) -> bool:
+        """Whether it is no larger than that."""
+        return self.size <= limit_bytes and self.files <= limit_files
+
+
+def weigh(tree: Tree, directory: str, skip: Callable[[str], bool]) -> Weight:
+    """Add up what is below a real directory, without what `skip` says (a directory: wholly)."""
+    found: list[Entry] = []
+    todo = [directory]
+    while todo:
+        at = todo.pop()
+        for name in tree.children(at):
+            entry = tree.entries[f"{at.rstrip('/')}/{name}"]
+            if skip(entry.path):
+                continue
+            found.append(entry)
+            if entry.kind is Kind.DIR:
+                todo.append(entry.path)
+    plain = [e for e in found if e.kind is Kind.FILE]
+    inodes = {e.inode or e.path: e.size for e in plain}  # hard-linked names weigh once
+    return Weight(tuple(sorted(found, key=lambda e: e.path)), sum(inodes.values()), len(plain))

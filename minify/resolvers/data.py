@@ -1,0 +1,189 @@
+"""Data beside code: the rest of a directory that was read from, and paths that programs name.
+
+A program that read some of its templates, pages or tables may read the others; a program that names
+an absolute path means to use it. Both under size limits, and every rule says what it cost.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from minify.model import Entry, Finding, KeepLevel, Kind, Reason
+from minify.packages import above
+from minify.places import Places, load_places, runtime_homes, weigh
+from minify.resolvers import Need, Resolver, Scene
+from minify.tree import Tree, normalise
+
+BESIDE, NAMED, SHELL = "data:beside", "data:named", "data:shell"
+ELF = b"\x7fELF"
+# Functions of the C library that start a shell (system(3), popen(3)), as symbol names.
+STARTERS = (b"\0system\0", b"\0popen\0")
+LIBRARY = re.compile(r"\.so(\.[\w.]+)?$")
+COMMENT = re.compile(rb"^[ \t]*(?:#(?!!)|;|//).*$", re.MULTILINE)
+
+
+@dataclass
+class _Index:
+    """What is known about one tree; `done` names directories and paths dealt with."""
+
+    tree: Tree
+    places: Places
+    homes: frozenset[str]
+    paths: re.Pattern[bytes]
+    done: set[str] = field(default_factory=set)
+
+    def foreign(self, path: str) -> bool:
+        """Whether a path belongs to a language's packages or run time, or is a leftover."""
+        if self.places.vendored.match(path) or self.places.leftovers.match(path):
+            return True
+        return path in self.homes or any(d in self.homes for d in above([path]))
+
+    def shared(self, directory: str) -> bool:
+        """Whether a directory holds things that have nothing to do with one another."""
+        return self.places.generic.match(directory) or self.foreign(directory)
+
+    def once(self, name: str) -> bool:
+        """Whether this is the first time that something is asked for."""
+        if name in self.done:
+            return False
+        self.done.add(name)
+        return True
+
+
+class Data:
+    """Resolver of data beside code and of named paths."""
+
+    name = "data"
+    level = KeepLevel.REACH
+
+    def __init__(self) -> None:
+        self._index: _Index | None = None
+
+    def needs(self, scene: Scene, entry: Entry) -> Iterable[Need | Finding]:
+        """Name what lies beside a used data file, and the paths that a used file names."""
+        if self._index is None or self._index.tree is not scene.tree:
+            self._index = _look(scene.tree)
+        index = self._index
+        if entry.kind is Kind.DIR and entry.path in scene.listed:
+            yield from _whole(index, entry.path, entry.path)
+        elif entry.kind is Kind.FILE and entry.path in scene.touched:
+            head = index.tree.read(entry.path, 4096)
+            if head[:4] == ELF:
+                yield from _of_program(index, entry)
+            else:
+                yield from _beside(index, entry)
+                if b"\0" not in head:
+                    yield from _of_text(index, entry)
+
+
+def make() -> Resolver:
+    """Make the resolver."""
+    return Data()
+
+
+def _look(tree: Tree) -> _Index:
+    places = load_places()
+    tops = "|".join(re.escape(name) for name in tree.children("/"))
+    # A path starts with a directory that there is, and not in the middle of another word.
+    pattern = rf"(?<![\w.$}}@%~+/-])/(?:{tops})(?:/[\w.+@%-]+)+".encode("utf-8", "surrogateescape")
+    return _Index(tree, places, runtime_homes(tree, places), re.compile(pattern))
+
+
+# ---------------------------------------------------------------- beside
+
+
+def _beside(index: _Index, entry: Entry) -> Iterator[Need | Finding]:
+    folder = entry.path.rpartition("/")[0] or "/"
+    if index.shared(folder) or not index.once(f"beside:{folder}"):
+        return
+    limits = index.places.limits
+    top = folder
+    while not index.shared(up := top.rpartition("/")[0] or "/"):
+        top = up
+    if weigh(index.tree, top, index.foreign).within(limits["top_bytes"], limits["top_files"]):
+        folder = top
+    yield from _whole(index, folder, entry.path)
+
+
+def _whole(index: _Index, folder: str, because: str) -> Iterator[Need | Finding]:
+    """Keep a directory; libraries only where the directory itself was listed."""
+    if index.shared(folder) or not index.once(f"whole:{folder}:{folder == because}"):
+        return
+    found = weigh(index.tree, folder, index.foreign)
+    limits = index.places.limits
+    if not found.within(limits["beside_bytes"], limits["beside_files"]):
+        yield Finding(BESIDE, folder, f"left out {found.files} files, {found.size} bytes")
+        return
+    size, count = 0, 0
+    for entry in found.entries:
+        if folder == because or not LIBRARY.search(entry.path):
+            size, count = size + entry.size, count + 1
+            yield Need(entry.path, Reason(BESIDE, because, folder))
+    if count > 1:
+        yield Finding(BESIDE, folder, f"kept {count} entries, {size} bytes")
+
+
+# ---------------------------------------------------------------- named
+
+
+def _of_program(index: _Index, entry: Entry) -> Iterator[Need | Finding]:
+    if index.places.quiet.match(entry.path):
+        return
+    if entry.size > index.places.limits["binary_bytes"]:
+        yield Finding(NAMED, entry.path, f"{entry.size} bytes: not searched for paths")
+        return
+    data = index.tree.read(entry.path)
+    for path in sorted(set(index.paths.findall(data))):
+        yield from _named(index, entry, path, commands=False)
+    if any(symbol in data for symbol in STARTERS):
+        for shell in index.places.shells:
+            yield Need(shell, Reason(SHELL, entry.path, "calls system(3) or popen(3)"))
+
+
+def _of_text(index: _Index, entry: Entry) -> Iterator[Need | Finding]:
+    if entry.size > index.places.limits["text_bytes"]:
+        return
+    text = COMMENT.sub(b"", index.tree.read(entry.path))
+    for path in sorted(set(index.paths.findall(text))):
+        yield from _named(index, entry, path, commands=not index.foreign(entry.path))
+
+
+def _named(index: _Index, entry: Entry, raw: bytes, *, commands: bool) -> Iterator[Need | Finding]:
+    path = normalise(raw.decode("utf-8", "surrogateescape").rstrip("."))
+    if not index.once(f"named:{path}:{commands}"):
+        return
+    found = index.tree.resolve(path).entry
+    if found is None:
+        return
+    if found.kind is Kind.DIR:
+        yield from _named_folder(index, entry, path, found)
+    elif found.kind is Kind.FILE and _wanted(index, path, found, commands=commands):
+        yield Need(path, Reason(NAMED, entry.path, path))
+
+
+def _wanted(index: _Index, path: str, found: Entry, *, commands: bool) -> bool:
+    """Whether a named file is meant to be used: data, an own helper, or a command of a script."""
+    if index.foreign(found.path) or index.places.generated.match(found.path):
+        return False
+    if found.executable and index.places.commands.match(path):
+        return commands
+    return found.size <= index.places.limits["named_file_bytes"]
+
+
+def _named_folder(index: _Index, entry: Entry, path: str, found: Entry) -> Iterator[Need | Finding]:
+    yield Need(path, Reason(NAMED, entry.path, path))
+    if index.shared(found.path) or not index.once(f"folder:{found.path}"):
+        return
+    weight = weigh(index.tree, found.path, index.foreign)
+    limits = index.places.limits
+    if not weight.within(limits["named_bytes"], limits["named_files"]):
+        text = f"left out {weight.files} files, {weight.size} bytes, named by {entry.path}"
+        yield Finding(NAMED, found.path, text)
+        return
+    for below in weight.entries:
+        yield Need(below.path, Reason(NAMED, entry.path, path))
+    if weight.files:
+        text = f"kept {weight.files} files, {weight.size} bytes, named by {entry.path}"
+        yield Finding(NAMED, found.path, text)

@@ -1,0 +1,220 @@
+"""The application's own tree: files no package brought, in the place where others of it are used.
+
+Also what somebody put into shared directories by hand (a COPY of one file), and settings: files in
+/etc that belong to a package in use, or lie beside settings in use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from minify.model import Entry, Finding, KeepLevel, Kind, Reason
+from minify.packages import Ownership, above, owners, wheel_owners
+from minify.places import Places, Weight, load_places, runtime_homes, weigh
+from minify.resolvers import Need, Resolver, Scene
+from minify.tree import Tree, normalise
+
+RULE = "owntree"
+SETTINGS, STRAYS = f"{RULE}:settings", f"{RULE}:stray"
+
+
+@dataclass
+class _Index:
+    """What is known about one tree; `done` names directories and packages dealt with."""
+
+    tree: Tree
+    places: Places
+    owned: Ownership
+    wheels: Ownership
+    shared: frozenset[str]
+    homes: frozenset[str]
+    done: set[str] = field(default_factory=set)
+
+    def foreign(self, path: str) -> bool:
+        """Whether a path belongs to a language's packages or run time, or is a leftover."""
+        if self.places.vendored.match(path) or self.places.leftovers.match(path):
+            return True
+        return path in self.homes or (
+            bool(self.homes) and any(d in self.homes for d in above([path]))
+        )
+
+    def own(self, directory: str) -> bool:
+        """Whether all below a directory is unowned and it is nobody's in particular."""
+        if directory in self.shared or self.places.generic.match(directory):
+            return False
+        return self.owned.known or not _system(directory)
+
+    def root_of(self, directory: str) -> str | None:
+        """Find the highest directory of the own tree that a directory is in."""
+        if self.foreign(directory):
+            return None
+        root, at = None, directory
+        while at and self.own(at):
+            root, at = at, at.rpartition("/")[0]
+        return root
+
+    def once(self, name: str) -> bool:
+        """Whether this is the first time that something is asked for."""
+        if name in self.done:
+            return False
+        self.done.add(name)
+        return True
+
+
+def _system(directory: str) -> bool:
+    """Whether a directory would be the distribution's, in an image that lists no packages."""
+    parts = directory.split("/")
+    place = "/".join(parts[:3])
+    if place in ("/usr/local", "/usr/src", "/var/www"):
+        return False
+    return parts[1] in ("usr", "etc", "lib", "lib64", "bin", "sbin", "var")
+
+
+class OwnTree:
+    """Resolver of the application's own files and settings."""
+
+    name = RULE
+    level = KeepLevel.REACH
+
+    def __init__(self) -> None:
+        self._index: _Index | None = None
+
+    def needs(self, scene: Scene, entry: Entry) -> Iterable[Need | Finding]:
+        """Name the rest of the own tree, and the settings, that a kept file is part of."""
+        if self._index is None or self._index.tree is not scene.tree:
+            self._index = _look(scene.tree)
+            yield from self._index.owned.findings
+            yield from _strays(self._index)
+            yield from _workdir(self._index, scene)
+        index = self._index
+        if entry.kind is not Kind.FILE:
+            return
+        root = index.root_of(entry.path.rpartition("/")[0] or "/")
+        if root is not None and index.once(root):
+            yield from _keep_tree(index, scene, root, entry.path)
+        if entry.path in scene.touched:
+            yield from _package_settings(index, entry)
+            yield from _beside_settings(index, entry)
+
+
+def make() -> Resolver:
+    """Make the resolver."""
+    return OwnTree()
+
+
+def _look(tree: Tree) -> _Index:
+    places = load_places()
+    owned = owners(tree)
+    shared = frozenset(above(owned.owner))
+    wheels = wheel_owners(tree)
+    return _Index(tree, places, owned, wheels, shared, runtime_homes(tree, places))
+
+
+def _workdir(index: _Index, scene: Scene) -> Iterator[Need | Finding]:
+    real = scene.tree.real(normalise(scene.config.workdir or "/"))
+    root = index.root_of(real) if real is not None else None
+    if root is not None and index.once(root):
+        yield from _keep_tree(index, scene, root, f"{root} (working directory)")
+
+
+# ---------------------------------------------------------------- the own tree
+
+
+def _keep_tree(index: _Index, scene: Scene, root: str, because: str) -> Iterator[Need | Finding]:
+    limits = index.places.limits
+    found = weigh(index.tree, root, index.foreign)
+    left: list[Entry] = []
+    if found.size > limits["tree_bytes"]:
+        left = _too_large(found, scene, limits["tree_bytes"], limits["tree_file_bytes"])
+    out = {e.path for e in left}
+    for entry in found.entries:
+        if entry.path not in out:
+            yield Need(entry.path, Reason(RULE, because, root))
+    size = sum(e.size for e in left)
+    yield Finding(RULE, root, f"kept {found.files - len(left)} files, {found.size - size} bytes")
+    if left:
+        names = ", ".join(e.path for e in left[:3]) + (", ..." if len(left) > 3 else "")
+        yield Finding(RULE, root, f"left out {len(left)} files, {size} bytes: {names}")
+
+
+def _too_large(found: Weight, scene: Scene, most: int, most_file: int) -> list[Entry]:
+    """Choose what to leave out of a large tree: big files never touched, then the next biggest."""
+    free = [e for e in found.entries if e.kind is Kind.FILE and e.path not in scene.touched]
+    free.sort(key=lambda e: (-e.size, e.path))
+    left, size = [], found.size
+    for entry in free:
+        if entry.size <= most_file and size <= most:
+            break
+        left.append(entry)
+        size -= entry.size
+    return left
+
+
+# ---------------------------------------------------------------- single files
+
+
+def _strays(index: _Index) -> Iterator[Need | Finding]:
+    """Keep small files that a layer without package changes put into shared directories."""
+    found = [e for e in index.tree.entries.values() if _stray(index, e)]
+    size = sum(e.size for e in found)
+    if size > index.places.limits["stray_bytes"]:
+        text = f"left out {len(found)} files added to shared directories, {size} bytes"
+        yield Finding(STRAYS, "/", text)
+        return
+    for entry in found:
+        yield Need(entry.path, Reason(STRAYS, entry.path, f"added by layer {entry.layer}"))
+    if found:
+        yield Finding(STRAYS, "/", f"kept {len(found)} files, {size} bytes")
+
+
+def _stray(index: _Index, entry: Entry) -> bool:
+    if entry.kind is not Kind.FILE or entry.size > index.places.limits["stray_file_bytes"]:
+        return False
+    path, layers = entry.path, index.owned.layers
+    folder = path.rpartition("/")[0]
+    by_hand = bool(layers) and entry.layer > min(layers) and entry.layer not in layers
+    unowned_setting = path.startswith("/etc/") and path not in index.owned.owner
+    if not (by_hand or unowned_setting or (not folder and path not in index.owned.owner)):
+        return False
+    if index.places.generated.match(path) or path in index.wheels.owner or index.foreign(path):
+        return False
+    nobodys = index.places.scratch if by_hand else index.places.generic
+    # What lies in an own directory is kept with it, when that is used.
+    return not nobodys.match(path) and not index.own(folder or "/")
+
+
+# ---------------------------------------------------------------- settings
+
+
+def _package_settings(index: _Index, entry: Entry) -> Iterator[Need | Finding]:
+    package = index.owned.package_of(entry.path)
+    if package is None or not index.once(package):
+        return
+    for path in index.owned.files_of(package):
+        if path.startswith("/etc/") and _setting(index, path):
+            yield Need(path, Reason(SETTINGS, entry.path, f"settings of {package}"))
+
+
+def _setting(index: _Index, path: str) -> bool:
+    entry = index.tree.entries[path]
+    small = entry.size <= index.places.limits["settings_file_bytes"]
+    return small and not index.places.generic.match(path)
+
+
+def _beside_settings(index: _Index, entry: Entry) -> Iterator[Need | Finding]:
+    parts = entry.path.split("/")
+    top = "/".join(parts[:3])
+    if parts[1] != "etc" or len(parts) < 4 or index.places.generic.match(top):
+        return
+    if not index.once(f"beside:{top}"):
+        return
+    limit = index.places.limits["settings_bytes"]
+    found = weigh(index.tree, top, index.foreign)
+    if found.size > limit:
+        text = f"left out {found.files} files, {found.size} bytes: more than {limit}"
+        yield Finding(SETTINGS, top, text)
+        return
+    for other in found.entries:
+        yield Need(other.path, Reason(SETTINGS, entry.path, top))
+    yield Finding(SETTINGS, top, f"kept {found.files} files, {found.size} bytes")
