@@ -67,6 +67,7 @@ MODULES = (
     "php",
     "ruby",
     "perl",
+    "python",
 )
 
 
