@@ -1,0 +1,172 @@
+"""What Perl source may load, and what the interpreter loads by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from minify.model import Finding, ImageConfig, KeepLevel
+from minify.resolvers import Need, Scene
+from minify.resolvers.perl import make
+from minify.resolvers.perl_source import options, read_loads
+from tests.kit import Content, Exec, Link, tree
+
+PRIV = "/usr/share/perl/5.36"
+ARCH = "/usr/lib/x86_64-linux-gnu/perl/5.36.0"
+BASE: dict[str, Content] = {
+    "/usr/bin/perl": Exec(b"\x7fELF"),
+    PRIV: Link("5.36.0"),
+    f"{PRIV}.0/strict.pm": "",
+    f"{PRIV}.0/Encode/Never.pm": "",
+    f"{PRIV}.0/unicore/Name.pl": "",
+    f"{PRIV}.0/_charnames.pm": "",
+    f"{PRIV}.0/Text/Wrap.pm": "use Text::Tabs;",
+    f"{PRIV}.0/Text/Tabs.pm": "",
+    f"{ARCH}/Config.pm": "",
+    f"{ARCH}/Config_heavy.pl": "",
+    f"{ARCH}/Encode.pm": "",
+    f"{ARCH}/Encode/JP.pm": "",
+    f"{ARCH}/Encode/JP.pod": "",
+    f"{ARCH}/auto/Encode/JP/JP.so": "",
+    f"{ARCH}/auto/Encode/Encode.so": "",
+    f"{ARCH}/POSIX.pm": "",
+    f"{ARCH}/auto/POSIX/POSIX.so": "",
+    f"{ARCH}/PerlIO/scalar.pm": "",
+    "/usr/share/perl5/LWP/UserAgent.pm": "require LWP::Protocol;",
+    "/usr/share/perl5/LWP/Protocol.pm": "",
+    "/usr/share/perl5/LWP/Protocol/http.pm": "",
+    "/usr/share/perl5/Never.pm": "",
+}
+
+
+def ask(
+    extra: Mapping[str, Content],
+    path: str,
+    argvs: frozenset[tuple[str, ...]] = frozenset(),
+) -> tuple[set[str], list[Finding]]:
+    made = tree({**BASE, **extra})
+    scene = Scene(made, ImageConfig(), {}, argvs, frozenset({path}), frozenset(), KeepLevel.REACH)
+    found = list(make().needs(scene, made.entries[path]))
+    paths = {item.path for item in found if isinstance(item, Need)}
+    return paths, [item for item in found if isinstance(item, Finding)]
+
+
+@pytest.mark.parametrize(
+    ("code", "modules"),
+    [
+        ("use POSIX qw(floor);", {"POSIX"}),
+        ("use strict; use warnings;", {"strict", "warnings"}),
+        ("sub f { require Foo::Bar; }", {"Foo::Bar"}),
+        ("eval { require A; A->import; 1 } or do { };", {"A"}),
+        ('eval "use Lazy::Mod; 1" or die;', {"Lazy::Mod"}),
+        ("use parent -norequire, 'A::B';", {"parent", "A::B", "norequire"}),
+        ("use base qw(C D::E);", {"base", "C", "D::E"}),
+        ("use if $^O eq 'x', 'Cond::Mod' => 1;", {"Cond::Mod"}),
+        ("extends 'Moo::Base';", {"Moo::Base"}),
+        ("require Old'Style;", {"Old::Style"}),
+        ("use 5.010; require 5.006; no warnings 'x';", {"warnings"}),
+        ("# use Nope;\n=pod\n\nuse Nope;\n\n=cut\nuse Yes;", {"Yes"}),
+        ("use Yes;\n__END__\nuse Nope;", {"Yes"}),
+        ('print "\\N{GREEK SMALL LETTER ALPHA}";', {"_charnames"}),
+        ('print "\\N{U+263A}";', set()),
+    ],
+)
+def test_modules(code: str, modules: set[str]) -> None:
+    found = read_loads(code.encode(), "/app/a.pl").modules
+    assert modules <= found
+    assert "Nope" not in found
+    if not modules:
+        assert not found
+
+
+@pytest.mark.parametrize(
+    ("code", "files"),
+    [
+        ("require 'x/y.pl';", {"x/y.pl"}),
+        ("do './z.pl';", {"./z.pl"}),
+        ('require "$FindBin::Bin/lib.pl";', {"/app/lib.pl"}),
+        ('require "$other/lib.pl";', set()),
+        ("do { 'x' };", set()),
+    ],
+)
+def test_files(code: str, files: set[str]) -> None:
+    assert read_loads(code.encode(), "/app/a.pl").files == files
+
+
+def test_folders_added_to_inc() -> None:
+    found = read_loads(b'use lib qw(lib /opt/l), "$FindBin::Bin/../m";', "/app/bin/a.pl")
+    assert found.folders == {"lib", "/opt/l", "/app/bin/../m"}
+
+
+@pytest.mark.parametrize("data", [b"", b"\x00\xff" * 99, b"use ", b"=pod\n never ended",
+                                  b"use A" * 5000, b"(" * 10000, b"'" * 9999])  # fmt: skip
+def test_bad_source_costs_precision_only(data: bytes) -> None:
+    read_loads(data, "/a.pl")
+
+
+def test_command_line() -> None:
+    argv = ("perl", "-w", "-MJSON::PP=encode_json", "-I", "/opt/l", "-I/m", "-lne", "use X;", "f")
+    assert options(argv) == ([b"use X;"], ["JSON::PP"], ["/opt/l", "/m"])
+
+
+def test_interpreter_keeps_what_it_loads_by_itself() -> None:
+    paths, findings = ask({}, "/usr/bin/perl")
+    assert {f"{PRIV}/strict.pm", f"{ARCH}/Config_heavy.pl", f"{ARCH}/PerlIO/scalar.pm",
+            f"{ARCH}/Encode.pm"} <= paths  # fmt: skip
+    assert "/usr/share/perl5/Never.pm" not in paths
+    assert not findings
+
+
+def test_code_on_the_command_line() -> None:
+    argv = ("perl", "-MLWP::UserAgent", "-e", "require Text::Wrap")
+    paths, _ = ask({}, "/usr/bin/perl", frozenset({argv}))
+    assert {"/usr/share/perl5/LWP/UserAgent.pm", f"{PRIV}/Text/Wrap.pm"} <= paths
+
+
+def test_compiled_part_of_a_module() -> None:
+    assert f"{ARCH}/auto/POSIX/POSIX.so" in ask({}, f"{ARCH}/POSIX.pm")[0]
+
+
+def test_encodings_are_kept_with_their_compiled_parts() -> None:
+    paths, _ = ask({}, f"{ARCH}/Encode.pm")
+    assert {f"{ARCH}/Encode/JP.pm", f"{ARCH}/auto/Encode/Encode.so"} <= paths
+    assert f"{ARCH}/Encode/JP.pod" not in paths
+    assert f"{ARCH}/auto/Encode/JP/JP.so" in ask({}, f"{ARCH}/Encode/JP.pm")[0]
+
+
+def test_modules_loaded_by_computed_names() -> None:
+    paths, _ = ask({}, "/usr/share/perl5/LWP/Protocol.pm")
+    assert "/usr/share/perl5/LWP/Protocol/http.pm" in paths
+    paths, _ = ask({}, f"{PRIV}.0/_charnames.pm")
+    assert f"{PRIV}.0/unicore/Name.pl" in paths
+
+
+def test_library_follows_what_it_loads() -> None:
+    assert f"{PRIV}/Text/Tabs.pm" in ask({}, f"{PRIV}.0/Text/Wrap.pm")[0]
+
+
+def test_application_with_its_own_modules() -> None:
+    extra: dict[str, Content] = {
+        "/opt/app/bin/run": Exec(b"#!/usr/bin/perl\nmy $c = 'Text::Wrap'; use My::Lazy;\n"),
+        "/opt/app/lib/My/Lazy.pm": "",
+        "/opt/app/templates/a.tt": "",
+    }
+    paths, _ = ask(extra, "/opt/app/bin/run")
+    assert {"/opt/app/lib/My/Lazy.pm", "/opt/app/templates/a.tt", f"{PRIV}/Text/Wrap.pm"} <= paths
+    assert "/usr/share/perl5/Never.pm" not in paths
+
+
+def test_script_in_a_shared_folder_keeps_no_neighbours() -> None:
+    extra: dict[str, Content] = {
+        "/usr/bin/tool": Exec(b"#!/usr/bin/perl\nuse POSIX;\n"),
+        "/usr/bin/other": Exec(b"#!/usr/bin/perl\n"),
+    }
+    paths, _ = ask(extra, "/usr/bin/tool")
+    assert f"{ARCH}/POSIX.pm" in paths
+    assert "/usr/bin/other" not in paths
+
+
+def test_binary_called_pm_is_a_finding() -> None:
+    _, findings = ask({"/opt/app/x.pm": b"\x00\x01\x02"}, "/opt/app/x.pm")
+    assert [f.rule for f in findings] == ["perl"]
