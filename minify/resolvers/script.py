@@ -60,6 +60,7 @@ def shebang(head: bytes) -> tuple[str, str] | None:
     if not head.startswith(b"#!"):
         return None
     line, newline, _ = head[2 : LIMIT + 1].partition(b"\n")
+    line = line if newline else head[2:LIMIT]
     line = line.partition(b"\0")[0].strip(b" \t")
     interpreter, argument = (*re.split(rb"[ \t]+", line, maxsplit=1), b"")[:2]
     if not newline and len(head) > LIMIT and not argument:

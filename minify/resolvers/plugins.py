@@ -1,0 +1,249 @@
+"""What an ELF file that ran may yet load by itself: by evidence in its strings, and by a table.
+
+Strings: a file that can call dlopen(3) and holds the name of a library means that library. Table:
+`policies/plugins.yaml`, for what is named in no file (directories of plugins, their configuration).
+Two things need code: iconv's modules (gconv) and PAM's modules, which pam.d names.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import posixpath
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.resources import files
+
+from minify.elf import ElfFacts
+from minify.globs import compile_globs, expand
+from minify.loader import (
+    Loaded,
+    Process,
+    World,
+    facts_of,
+    find,
+    process_of,
+    search_dirs,
+)
+from minify.model import Entry, Finding, KeepLevel, Kind, Reason
+from minify.resolvers import Need, Scene
+from minify.tree import Tree
+from minify.yamltext import parse_yaml
+
+MIN_SIZE = 52
+CHUNK, OVERLAP = 4 << 20, 512
+MAX_SCAN = 512 << 20  # bytes of one file that are searched for names
+HEAVY = 8 << 20  # a plugin of that many bytes is worth telling about
+OPENERS = (b"dlopen", b"dlmopen", b"g_module_open")  # lt_dlopen, uv_dlopen … hold the first
+ICONV = (b"\0iconv_open\0", b"\0libiconv_open\0")
+_SONAME = re.compile(rb"\0([\w+.@/-]{1,250}\.so(?:\.\d+)*)(?=\0)")
+_BRACES = re.compile(r"\{([^{}]*,[^{}]*)\}")
+# gconv modules for what is met in practice; glibc itself has UTF-8, ASCII, UCS-2 and UCS-4.
+CHARSETS = ("UTF-16", "UTF-32", "UTF-7", "UNICODE", "ISO8859-1", "ISO8859-15", "CP1252", "CP1251")
+LIBC = ("libc.so.6", "libc-2.*.so", "ld-linux*", "ld-2.*.so")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table, as `policies/plugins.yaml` explains it."""
+
+    id: str
+    when: tuple[str, ...]
+    keep: tuple[str, ...]
+    reason: str
+    but: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Strings:
+    """What was seen in a file's bytes."""
+
+    names: tuple[str, ...] = ()
+    opens: bool = False
+    converts: bool = False
+
+
+class PluginsResolver:
+    """Asks for libraries, plugin directories and their configuration that a loader cannot see."""
+
+    name = "plugins"
+    level = KeepLevel.REACH
+
+    def __init__(self) -> None:
+        self._scene: Scene | None = None
+        self._world: World | None = None
+
+    @cached_property
+    def _rows(self) -> tuple[Row, ...]:
+        return read_rows((files("minify.policies") / "plugins.yaml").read_text("utf-8"))
+
+    def needs(self, scene: Scene, entry: Entry) -> Iterable[Need | Finding]:
+        """Name what this program or library is likely to load while it runs."""
+        if entry.kind is not Kind.FILE or entry.size < MIN_SIZE or not _may_be_elf(scene, entry):
+            return
+        world = self._see(scene)
+        facts = facts_of(world, entry.path)
+        if facts is None:
+            return
+        yield from self._by_table(scene.tree, entry, facts)
+        if fnmatch.fnmatch(entry.path, "*/libpam.so.*"):
+            yield from self._pam(scene.tree, entry)
+        if entry.path not in scene.touched:
+            return
+        process = process_of(world, entry.path)
+        strings = _strings(scene.tree, entry)
+        if process is not None and strings.opens:
+            yield from self._by_strings(world, entry, process, strings.names)
+        if process is not None and process.libc == "glibc":
+            yield from self._gconv(scene, entry, process, converts=strings.converts)
+
+    def _see(self, scene: Scene) -> World:
+        if self._world is None or self._scene is not scene:
+            env = scene.env
+            self._scene = scene
+            self._world = World(
+                scene.tree, env.get("LD_LIBRARY_PATH", ""), cwd=scene.config.workdir
+            )
+        return self._world
+
+    def _by_table(self, tree: Tree, entry: Entry, facts: ElfFacts) -> Iterator[Need]:
+        folder, _, name = entry.path.rpartition("/")
+        for row in self._rows:
+            if not any(fnmatch.fnmatchcase(n, w) for w in row.when for n in (name, facts.soname)):
+                continue
+            reason = Reason(f"{self.name}:{row.id}", entry.path, row.reason)
+            but = compile_globs(row.but)
+            for pattern in row.keep:
+                path = posixpath.normpath(pattern.replace("${dir}", folder))
+                yield from (Need(p, reason) for p in expand(tree, path) if not but.match(p))
+
+    def _by_strings(
+        self, world: World, entry: Entry, process: Process, names: tuple[str, ...]
+    ) -> Iterator[Need | Finding]:
+        seeker = Loaded(entry.path, entry.path, process.facts)
+        dirs = search_dirs(world, process, seeker)
+        own = {process.facts.soname, entry.path.rpartition("/")[2], process.interp}
+        own.update(process.facts.needed)
+        for name in names:
+            if name in own or ("/" in name and not name.startswith("/")):
+                continue
+            places, short = (("",), name.lstrip("/")) if "/" in name else (dirs, name)
+            for path in find(world, short, places, process.facts):
+                yield Need(path, Reason(self.name, entry.path, f"may dlopen {name}"))
+                there = world.tree.resolve(path).entry
+                if there is not None and there.size > HEAVY:
+                    said = f"kept {there.size >> 20} MB because {entry.path} names it"
+                    yield Finding(self.name, path, said)
+
+    def _gconv(
+        self, scene: Scene, entry: Entry, process: Process, *, converts: bool
+    ) -> Iterator[Need]:
+        folder, _, name = entry.path.rpartition("/")
+        if folder.endswith("/gconv"):
+            reason = Reason(self.name, entry.path, "a converter was used: any other may be")
+            yield from (Need(one.path, reason) for one in scene.tree.walk(folder))
+        elif converts and not any(fnmatch.fnmatchcase(name, libc) for libc in LIBC):
+            wanted = {f"{c}.so" for c in (*CHARSETS, *_charsets(scene.env))}
+            reason = Reason(self.name, entry.path, "converts text with iconv(3)")
+            for place in process.system_dirs:
+                real = scene.tree.real(f"{place}/gconv")
+                for one in scene.tree.walk(real) if real else ():
+                    if one.path.rpartition("/")[2] in wanted or "/gconv-modules" in one.path:
+                        yield Need(one.path, reason)
+
+    def _pam(self, tree: Tree, entry: Entry) -> Iterator[Need | Finding]:
+        folder = posixpath.dirname(entry.path)
+        places = [f"{folder}/security", "/lib/security", "/lib64/security", "/usr/lib64/security",
+                  "/usr/lib/security", "/usr/lib/pam"]  # fmt: skip
+        setup = Reason(self.name, entry.path, "PAM's configuration")
+        for pattern in ("/etc/pam.d/**", "/etc/pam.conf", "/usr/lib/pam.d/**", "/etc/security/**"):
+            for path in expand(tree, pattern):
+                yield Need(path, setup)
+                if "/pam." not in path or not tree.is_file(path):
+                    continue
+                for module in pam_modules(tree.read(path, 1 << 20)):
+                    spelled = [module] if module.startswith("/") else []
+                    found = next(
+                        filter(tree.is_file, spelled or (f"{d}/{module}" for d in places)), ""
+                    )
+                    if found:
+                        yield Need(found, Reason(self.name, path, f"names {module}"))
+                    else:
+                        yield Finding(self.name, path, f"PAM module not in the image: {module}")
+
+
+def read_rows(text: str) -> tuple[Row, ...]:
+    """Read the table; alternatives in braces are written out."""
+    return tuple(
+        Row(
+            row["id"],
+            tuple(row["when"]),
+            tuple(p for pattern in row["keep"] for p in braces(pattern)),
+            row["reason"],
+            tuple(row.get("except", ())),
+        )
+        for row in parse_yaml(text, "plugins.yaml")["rows"]
+    )
+
+
+def braces(pattern: str) -> list[str]:
+    """Write out `{a,b}` as a shell does."""
+    match = _BRACES.search(pattern)
+    if match is None:
+        return [pattern]
+    before, after = pattern[: match.start()], pattern[match.end() :]
+    return [p for choice in match[1].split(",") for p in braces(f"{before}{choice}{after}")]
+
+
+def pam_modules(text: bytes) -> tuple[str, ...]:
+    """List the modules a PAM configuration names (pam.conf(5)), in order, each once."""
+    lines = text.decode("utf-8", "surrogateescape").replace("\\\n", " ").splitlines()
+    words = (w for line in lines for w in re.sub(r"\[[^]]*\]", " ", line.partition("#")[0]).split())
+    return tuple(dict.fromkeys(w for w in words if w.endswith(".so") and "=" not in w))
+
+
+def _charsets(env: dict[str, str]) -> Iterator[str]:
+    """Name the gconv modules of the character sets in the locale variables, as glibc does."""
+    for name in ("LC_ALL", "LC_CTYPE", "LANG"):
+        charset = env.get(name, "").partition(".")[2].partition("@")[0].upper()
+        if charset:
+            yield from {charset, charset.replace("ISO-8859", "ISO8859"), charset.replace("-", "")}
+
+
+def _may_be_elf(scene: Scene, entry: Entry) -> bool:
+    """Whether it is worth opening: it can be executed, was used, or is named like a library."""
+    name = entry.path.rpartition("/")[2]
+    return entry.executable or ".so" in name or (entry.path in scene.touched and "." not in name)
+
+
+def _strings(tree: Tree, entry: Entry) -> Strings:
+    """Search a file's bytes, piece by piece, for names of libraries and two functions."""
+    names: dict[str, None] = {}
+    opens = converts = False
+    with tree.opener(entry) as stream:
+        tail, done = b"", 0
+        while done < MAX_SCAN and (piece := stream.read(CHUNK)):
+            done += len(piece)
+            data = tail + piece
+            opens = opens or any(word in data for word in OPENERS)
+            converts = converts or any(word in data for word in ICONV)
+            names.update(dict.fromkeys(_names(data)))
+            tail = data[-OVERLAP:]
+    return Strings(tuple(names), opens, converts)
+
+
+def _names(data: bytes) -> Iterator[str]:
+    """Find NUL-enclosed names of shared objects; find() is much quicker than a pattern."""
+    at = data.find(b".so")
+    while at >= 0:
+        begin = data.rfind(b"\0", max(0, at - 252), at)
+        match = _SONAME.match(data, begin) if begin >= 0 else None
+        if match is not None:
+            yield match[1].decode("ascii", "replace")
+        at = data.find(b".so", match.end() if match is not None else at + 3)
+
+
+def make() -> PluginsResolver:
+    """Make the resolver."""
+    return PluginsResolver()
