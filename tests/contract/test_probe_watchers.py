@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from probes import watch_strace as strace
 
 PROBES = Path(__file__).parents[2] / "probes"
 IMAGE = "debian:bookworm-slim"
@@ -193,3 +196,75 @@ def test_an_overflowing_queue_is_said_aloud(tmp_path: Path) -> None:
     assert done["lost"] == 1
     assert done["events"] == limit + 1
     assert "overflow" in words
+
+
+def documented_sets() -> list[str]:
+    blocks = re.findall(r"```text\n(.*?)\n```", (PROBES / "README.md").read_text(), re.DOTALL)
+    assert len(blocks) == 3, "PATHS, NEWBORN, LIGHT"
+    return blocks
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_strace_takes_the_documented_sets_and_options(number: int, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    options = ["-f", "-y", "-q", "-a", "1", "-s", "256", "-e", "signal=none", "--seccomp-bpf"]
+    trace = f"trace=execve,{documented_sets()[number]}"
+    argv = ["strace", *options, "-e", trace, "-o", str(out), "--", "/bin/sh", "-c", "cd /; (:)"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    with probe("watch_strace.py", {"source": str(out)}) as program:
+        got = answers(program)
+    assert got[-1]["unparsed"] == 0
+    assert {"path": "/bin/sh", "access": "exec", "outcome": "ok"} in got
+
+
+def test_the_parser_knows_every_documented_call() -> None:
+    known = {*strace.CALLS, *strace.OPENS, *strace.SOCKETS, *strace.LISTS, *strace.FORKS}
+    known |= strace.SILENT | {b"fchdir", b"%file"}
+    names = {name.lstrip("?") for block in documented_sets() for name in block.split(",")}
+    assert {name.encode() for name in names} <= known
+
+
+@pytest.mark.docker
+@pytest.mark.root
+@pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
+def test_strace_as_the_kit_beside_pid_1_loses_nothing_at_the_end(tmp_path: Path) -> None:
+    kit = make_kit(tmp_path / "kit")
+    fifo = tmp_path / "out" / "FIFO"
+    fifo.parent.mkdir()
+    os.mkfifo(fifo)
+    fifo.chmod(0o666)
+    script = "i=0; while [ $i -lt 500 ]; do i=$((i+1)); test -e /none$i; done; test -e /last"
+    paths, newborn, _ = documented_sets()
+    name = docker(
+        "create", "-u", "nobody", f"-v{kit}:/.minify/kit:ro", f"-v{fifo.parent}:/.minify/out",
+        "--entrypoint=/.minify/kit/ld.so", IMAGE, "--library-path", "/.minify/kit/lib",
+        "/.minify/kit/strace", "-D", "-f", "-y", "-q", "-a1", "-s256", "-esignal=none",
+        "--seccomp-bpf", f"-etrace={paths},{newborn}", "-o", "/.minify/out/FIFO",
+        "--", "/bin/sh", "-c", script,
+    )  # fmt: skip
+    try:
+        with probe("watch_strace.py", {"source": str(fifo)}) as program:
+            docker("start", name)
+            docker("wait", name)
+            got = answers(program)
+    finally:
+        docker("rm", "-f", name)
+    done = got.pop()
+    assert (done["unparsed"], done["lost"], done["truncated"]) == (0, 0, False)
+    absent = {a["path"] for a in got if a["outcome"] == "absent"}
+    assert {f"/none{i}" for i in range(1, 501)} | {"/last"} <= absent
+
+
+def make_kit(folder: Path) -> Path:
+    """Copy strace with its libraries and loader, to be run in any image."""
+    (folder / "lib").mkdir(parents=True)
+    binary = shutil.which("strace")
+    assert binary
+    shutil.copy(binary, folder / "strace")
+    listed = subprocess.run(["ldd", binary], capture_output=True, text=True, check=True).stdout
+    for library in re.findall(r"(/\S+)", listed):
+        target = folder / "ld.so" if "/ld-" in library else folder / "lib" / Path(library).name
+        shutil.copy(library, target)
+    return folder
