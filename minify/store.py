@@ -3,33 +3,33 @@
 ::
 
     HOME/layers/sha256/HEX/        the layer as an overlayfs lower directory (HEX: its diff_id)
+    HOME/layers/implied/HEX        folders it has only as parents of others, one per line
     HOME/layers/new/RANDOM/        a layer being unpacked; garbage once nobody holds its lock
     HOME/layers/locks/HEX          held shared by who uses the layer, exclusively by who writes it
     HOME/images/HEX.json           the configuration of an image (HEX: its digest)
     HOME/names.json                what a name stands for
 
-A layer appears by rename(2), whole or not at all; a kill or a full disk leaves only garbage in `new`.
-Locks are flock(2)'s: the kernel drops them with their holder.
+A layer appears by rename(2), whole or not at all: a kill or a full disk leaves garbage in `new`, no
+more. Locks are flock(2)'s: the kernel drops them with their holder.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
-import io
 import json
 import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
 from minify.errors import BuildError, EngineError
-from minify.unpack import Bounds, unpack
+from minify.extract import unpack
+from minify.images.limits import DEFAULT, Limits
+from minify.images.span import Span
 from minify.workspace import write_document
 
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -43,31 +43,13 @@ def hex_of(digest: str) -> str:
     return digest.partition(":")[2]
 
 
-class _Hashed(io.RawIOBase):
-    """A forward-only stream that hashes and counts what is read through it."""
-
-    def __init__(self, source: BinaryIO) -> None:
-        self._source = source
-        self.digest = hashlib.sha256()
-
-    def readable(self) -> bool:
-        """Always."""
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        """Read from the source."""
-        data = self._source.read(size)
-        self.digest.update(data)
-        return data
-
-
 @dataclass
 class Store:
     """The store below a folder. Layers it was asked for stay in use until `close`."""
 
     home: Path
     rootless: bool = False
-    bounds: Bounds = Bounds()
+    limits: Limits = DEFAULT
     _held: dict[str, int] = field(default_factory=dict)
 
     def _folder(self, *names: str) -> Path:
@@ -85,18 +67,18 @@ class Store:
         """Where a layer is, or will be."""
         return self.home / "layers" / "sha256" / hex_of(diff_id)
 
-    def layer(self, diff_id: str, opener: Callable[[], BinaryIO]) -> Path:
+    def layer(self, diff_id: str, tar: Span) -> Path:
         """Return a layer's directory, unpacking it first if it is not there.
 
-        `opener` gives the uncompressed tar. Another build unpacking the same layer is waited for.
-        Raises EngineError when the bytes are not those of `diff_id`.
+        `tar` is its uncompressed bytes, already verified. Another build that unpacks the same
+        layer is waited for. Raises EngineError for a hostile layer, BuildError without space.
         """
         path = self.path(diff_id)
         self._hold(diff_id)
         if not path.is_dir():
             with self._writing(diff_id):
                 if not path.is_dir():
-                    self._unpack(diff_id, opener, path)
+                    self._unpack(diff_id, tar, path)
         return path
 
     def find(self, diff_id: str) -> Path | None:
@@ -105,24 +87,34 @@ class Store:
         path = self.path(diff_id)
         return path if path.is_dir() else None
 
-    def _unpack(self, diff_id: str, opener: Callable[[], BinaryIO], path: Path) -> None:
+    def _unpack(self, diff_id: str, tar: Span, path: Path) -> None:
         self._folder("layers", "sha256")
-        with self._new_folder() as folder, opener() as source:
+        notes = self._folder("layers", "implied") / path.name
+        with self.scratch() as folder:
             content = folder / "content"
             content.mkdir(mode=0o755)
-            stream = _Hashed(source)
-            unpack(stream, content, rootless=self.rootless, bounds=self.bounds)  # type: ignore[arg-type]
-            while stream.read(1 << 20):
-                pass  # the tar's end may come before the stream's
-            if f"sha256:{stream.digest.hexdigest()}" != diff_id:
-                raise EngineError(
-                    f"layer {diff_id} is damaged: its content has another digest",
-                    hint="fetch or save the image again",
-                )
+            implied = unpack(tar, content, rootless=self.rootless, limits=self.limits)
+            write_document(notes, "".join(f"{p}\n" for p in implied if "\n" not in p))
             content.rename(path)
 
+    def layer_names(self) -> tuple[str, ...]:
+        """The hexadecimal digests of the layers in the store."""
+        folder = self.home / "layers" / "sha256"
+        found = os.listdir(folder) if folder.is_dir() else []
+        return tuple(sorted(name for name in found if DIGEST.fullmatch(f"sha256:{name}")))
+
+    def implied(self, diff_id: str) -> tuple[str, ...]:
+        """Folders a layer has only as parents: their attributes are those of the layer below."""
+        notes = self.home / "layers" / "implied" / hex_of(diff_id)
+        try:
+            text = notes.read_text(encoding="utf-8", errors="surrogateescape")
+        except OSError:
+            return ()
+        return tuple(text.splitlines())
+
     @contextlib.contextmanager
-    def _new_folder(self) -> Iterator[Path]:
+    def scratch(self) -> Iterator[Path]:
+        """Make a folder on the store's device, removed at the end, or by `collect`."""
         folder = self._folder("layers", "new") / secrets.token_hex(8)
         folder.mkdir(mode=0o700)
         lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -161,11 +153,9 @@ class Store:
 
     # -------------------------------------------------------------- images
 
-    def add_image(self, config: str) -> str:
-        """Remember an image by its configuration; returns its digest."""
-        digest = "sha256:" + hashlib.sha256(config.encode("utf-8", "surrogateescape")).hexdigest()
+    def add_image(self, digest: str, config: str) -> None:
+        """Remember an image's configuration under its digest."""
         write_document(self._folder("images") / f"{hex_of(digest)}.json", config)
-        return digest
 
     def image(self, digest: str) -> str | None:
         """The configuration of a remembered image."""
@@ -197,12 +187,12 @@ class Store:
 
 def collect(home: Path) -> int:
     """Remove layers nobody uses and what dead unpackings left; returns the bytes set free."""
-    store, freed = Store(home), 0
+    freed = 0
     for folder in _subfolders(home / "layers" / "new"):
         freed += _remove_unlocked(folder, folder)
     for folder in _subfolders(home / "layers" / "sha256"):
         lock = home / "layers" / "locks" / folder.name
-        freed += _remove_unlocked(folder, lock) if lock.exists() else _remove(folder, store)
+        freed += _remove_unlocked(folder, lock) if lock.exists() else _remove(folder)
     return freed
 
 
@@ -217,14 +207,14 @@ def _remove_unlocked(folder: Path, lock_path: Path) -> int:
         return 0
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return _remove(folder, None)
+        return _remove(folder)
     except BlockingIOError:
         return 0
     finally:
         os.close(lock)
 
 
-def _remove(folder: Path, _store: Store | None) -> int:
+def _remove(folder: Path) -> int:
     size = 0
     for root, _, files in os.walk(folder):
         for name in files:

@@ -1,0 +1,201 @@
+"""The embedded engine: no daemon. Layers from a store, overlayfs, an OCI runtime program.
+
+What needs the kernel (namespaces, mounts, the network) is done by probes/run_container.py, one
+process beside each container; everything vanishes with it. See docs/adr/0006-embedded-engine.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from minify.engines import Launch, Loaded
+from minify.engines.embedded_container import EmbeddedContainer, Place
+from minify.engines.embedded_runs import claimed, sweep
+from minify.engines.embedded_runtime import this_machine, working_runtime
+from minify.engines.embedded_source import check_platform, opened
+from minify.engines.embedded_spec import (
+    FILES,
+    SYSCTLS,
+    Machine,
+    Sources,
+    argv_of,
+    files_of,
+    specification,
+    volume_source,
+    volumes_of,
+)
+from minify.engines.embedded_users import identity
+from minify.errors import EngineError, TraceError, UsageError
+from minify.images.archive import full_tag
+from minify.images.config import image_of_config, parse_config
+from minify.images.overlay import read_overlay
+from minify.images.span import Span
+from minify.images.transports import Transport, parse_location
+from minify.model import Entry, Image, Kind, Layer, OutputImage, Plan
+from minify.probe import probing
+from minify.store import DIGEST, Store
+from minify.tree import Tree
+
+LOG_LIMIT = 64 << 20  # bytes of a container's output that are kept
+
+
+@dataclass
+class EmbeddedEngine:
+    """Engine over a layer store and a runtime program."""
+
+    store: Store
+    runs: Path
+    runtime: str
+    machine: Machine
+    name: str = "embedded"
+    local: bool = True
+    _trees: dict[str, Tree] = field(default_factory=dict)
+    _live: dict[str, EmbeddedContainer] = field(default_factory=dict)
+
+    def load(self, reference: str, platform: str = "") -> Loaded:
+        """Find an image in the store, else where its name says; unpack what is not unpacked yet."""
+        image = self.find(reference)
+        if image is None or not all(self.store.find(layer.diff_id) for layer in image.layers):
+            with opened(self.store, reference, platform) as source:
+                image = source.image
+                check_platform(reference, image.platform, platform)
+                for layer, tar in zip(image.layers, source.layers, strict=True):
+                    self.store.layer(layer.diff_id, tar)
+            self.store.add_image(image.digest, image.config.raw)
+        check_platform(reference, image.platform, platform)
+        return Loaded(image, self._tree(image))
+
+    def find(self, reference: str) -> Image | None:
+        """Look an image up that was saved or loaded once: by name or by digest."""
+        digest = reference
+        with contextlib.suppress(UsageError):
+            if parse_location(reference).transport is Transport.ANY:
+                digest = self.store.names().get(full_tag(reference), reference)
+        config = self.store.image(digest) if DIGEST.fullmatch(digest) else None
+        if config is None:
+            return None
+        layers = [Layer(d) for d in parse_config(config.encode())["rootfs"]["diff_ids"]]
+        # The configuration is kept in canonical form, so that its own digest may be another one.
+        return replace(image_of_config(reference, config.encode(), layers), digest=digest)
+
+    def _tree(self, image: Image) -> Tree:
+        if image.digest not in self._trees:
+            self._trees[image.digest] = read_overlay(self._directories(image))
+        return self._trees[image.digest]
+
+    def _directories(self, image: Image) -> list[Path]:
+        found = [self.store.find(layer.diff_id) for layer in image.layers]
+        if not all(found):
+            raise EngineError(
+                f"layers of {image.reference} are not in the layer store", hint="load it again"
+            )
+        return [path for path in found if path]
+
+    @contextlib.contextmanager
+    def create(self, plan: Plan, image: Image, launch: Launch) -> Iterator[EmbeddedContainer]:
+        """Create a container for a plan; it is removed when the context is left."""
+        if not argv_of(plan, image):
+            raise TraceError("the image has no command", hint="name one after --")
+        with claimed(self.runs) as folder, probing("run_container") as probe:
+            request = self._prepare(folder, plan, image, launch)
+            ignored = (*FILES, *(m["destination"] for m in request.pop("mounts")))
+            place = Place(folder, tuple(request["runtime"]), ignored)
+            container = EmbeddedContainer(request["id"], place, probe)
+            self._live[container.id] = container
+            try:
+                container.create(request)
+                yield container
+            finally:
+                self._live.pop(container.id, None)
+                container.close()
+
+    def _prepare(self, folder: Path, plan: Plan, image: Image, launch: Launch) -> dict[str, Any]:
+        """Write the bundle; returns the supervisor's request."""
+        tree = self._tree(image)
+        files, volumes = folder / "files", list[dict[str, str]]()
+        files.mkdir()
+        for name, text in files_of(plan).items():
+            (files / name).write_text(text)
+        for number, target in enumerate(volumes_of(plan, image, launch)):
+            to = folder / f"volume-{number}"
+            to.mkdir(mode=0o755)
+            volumes.append({"path": target, "from": volume_source(tree, target), "to": str(to)})
+        root = tree.get("/") or Entry("/", Kind.DIR, 0o755)
+        for name in ("rootfs", "state", "writable"):
+            (folder / name).mkdir(mode=0o755)
+        sources = Sources(
+            str(folder / "rootfs"), str(files), tuple((v["path"], v["to"]) for v in volumes)
+        )
+        who = identity(tree, plan.user or image.config.user)
+        spec = specification(plan, image, launch, who, sources, self.machine)
+        container_id = f"minify-{folder.name}"
+        if not self.machine.rootless:
+            spec["linux"]["cgroupsPath"] = f"/{container_id}"
+        (folder / "config.json").write_text(json.dumps(spec), encoding="utf-8")
+        return {
+            "id": container_id,
+            "bundle": str(folder),
+            "runtime": [self.runtime, "--root", str(folder / "state")],
+            "lower": [str(path) for path in self._directories(image)],
+            "links": str(folder / "links"),
+            "writable": str(folder / "writable"),
+            "rootfs": str(folder / "rootfs"),
+            "root": {"uid": root.uid, "gid": root.gid, "mode": root.mode},
+            "userxattr": self.store.rootless,
+            "volumes": volumes,
+            "empty_files": ["/.dockerenv"],
+            "sysctls": SYSCTLS,
+            "log": str(folder / "output"),
+            "log_limit": LOG_LIMIT,
+            "mounts": spec["mounts"],
+        }  # fmt: skip
+
+    def save(self, output: OutputImage, *, tag: str = "") -> str:
+        """Put an output image into the store; returns its ID."""
+        size = Path(output.layer_file).stat().st_size
+        tar = Span(Path(output.layer_file), 0, size)
+        self.store.layer(output.diff_id, tar)
+        self.store.add_image(output.digest, output.config)
+        if tag:
+            self.tag(output.digest, tag)
+        return output.digest
+
+    def tag(self, image_id: str, reference: str) -> None:
+        """Give a saved image a name (moving the name if another image has it)."""
+        self.store.set_name(full_tag(reference), image_id)
+
+    def remove_image(self, image_id: str) -> None:
+        """Forget an image that was saved and not tagged."""
+        self.store.remove_image(image_id)
+
+    def leftovers(self) -> dict[str, tuple[str, ...]]:
+        """Nothing: a container vanishes with its owner, its folder is swept when we open."""
+        return {}
+
+    def remove_container(self, container_id: str) -> None:
+        """Nothing to do, see `leftovers`."""
+
+    def abort(self) -> None:
+        """End every container still there, so that threads waiting on them end."""
+        for container in list(self._live.values()):
+            container.probe.finish()
+
+    def close(self) -> None:
+        """Let go of the layers."""
+        self.abort()
+        self.store.close()
+
+
+def make(cache: Path, runtime: str = "") -> EmbeddedEngine:
+    """Open the engine on a cache folder; raises Unsupported when no runtime program works here."""
+    machine = this_machine()
+    cache.mkdir(parents=True, exist_ok=True)
+    runs = cache / "containers"
+    sweep(runs)
+    store = Store(cache, rootless=machine.rootless)
+    return EmbeddedEngine(store, runs, working_runtime(cache, machine, runtime), machine)

@@ -1,0 +1,249 @@
+"""One container of the embedded engine, seen through its supervisor (probes/run_container.py)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import shutil
+import signal
+import stat
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import Empty
+from typing import Any
+
+from minify.confined import Confined
+from minify.errors import EngineError, TraceError, Unsupported
+from minify.extract import unpack
+from minify.images.span import Span
+from minify.probe import NOT_PERMITTED, Probe
+from minify.run import program, start
+
+CREATE = 60.0  # seconds; a copy of a big root file system may be part of it
+ANSWER = 30.0
+TOO_SLOW, NOT_EXECUTABLE, NOT_FOUND = 124, 126, 127  # as timeout(1) and sh(1) have them
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a container's things are: its run folder, its runtime command, its mounts."""
+
+    folder: Path
+    runtime: tuple[str, ...]
+    ignored: tuple[str, ...]
+
+    @property
+    def log(self) -> Path:
+        """The file its output goes to."""
+        return self.folder / "output"
+
+
+@dataclass
+class EmbeddedContainer:
+    """Container over one supervisor; create it with `created`."""
+
+    id: str
+    place: Place
+    probe: Probe
+    way: str = ""
+    _pid: int = 0
+    _supervisor: int = 0
+    _exit: int | None = None
+    _gone: bool = False
+    _started: bool = False
+    _before: dict[str, int] = field(default_factory=dict)
+
+    def create(self, request: dict[str, Any]) -> None:
+        """Let the supervisor create it; raises TraceError, or Unsupported where it may not."""
+        self.probe.request(request)
+        answer = self.probe.answer(CREATE)
+        if answer is None or "created" not in answer:
+            self._refuse(answer)
+            return
+        self.way = str(answer["way"])
+        self._pid, self._supervisor = int(answer["created"]), int(answer["supervisor"])
+        self._before = dict(self._changes())
+
+    def _refuse(self, answer: dict[str, Any] | None) -> None:
+        why = str((answer or {}).get("error") or self.probe.complaint or "it ended early")
+        if answer is None and self.probe.status() == NOT_PERMITTED:
+            raise Unsupported(
+                f"cannot make a container here: {why}", hint="run as root; see: minify doctor"
+            )
+        raise TraceError(f"the container cannot be created: {why}")
+
+    def start(self) -> None:
+        """Start it; raises TraceError when its command can't be executed."""
+        self._started = True
+        self.probe.request({"do": "start"})
+        answer = self.probe.answer(ANSWER)
+        while answer is not None and "exit" in answer:  # it was as quick as that
+            self._exit = int(answer["exit"])
+            answer = self.probe.answer(ANSWER)
+        if answer is None or not answer.get("started"):
+            why = (answer or {}).get("error") or self.probe.complaint or "the supervisor ended"
+            raise TraceError(f"the container does not start: {why}")
+
+    @property
+    def pid(self) -> int | None:
+        """PID 1 as the host sees it."""
+        return self._pid if self._pid and self.running() else None
+
+    @property
+    def root(self) -> Path | None:
+        """The container's root directory as the host sees it."""
+        return Path(f"/proc/{self.pid}/root") if self.pid else None
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """A prefix that enters its network; it stays there when PID 1 has ended."""
+        return (program("nsenter"), f"--net=/proc/{self._supervisor}/ns/net", "--")
+
+    def address(self, port: int) -> tuple[str, int]:
+        """The loopback address of its own network."""
+        return "127.0.0.1", port
+
+    def put(self, archive: bytes) -> None:
+        """Unpack a tar archive at the container's root (it need not have started)."""
+        tar = self.place.folder / "put.tar"
+        tar.write_bytes(archive)
+        unpack(Span(tar, 0, len(archive)), Path(f"/proc/{self._pid}/root/."))
+        if not self._started:
+            self._before = dict(self._changes())
+
+    def fetch(self, path: str, sink: Path) -> bool:
+        """Copy a regular file out of the container; returns whether it was there."""
+        rootfs = f"/proc/{self._supervisor}/root{self.place.folder}/rootfs"
+        root = f"{self.root}/." if self.root else rootfs
+        *parents, name = [p.encode("utf-8", "surrogateescape") for p in path.split("/") if p]
+        try:
+            with Confined(os.fsencode(root), make=False) as tree:
+                folder, _ = tree.folder(tuple(parents))
+                flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+                with open(os.open(name, flags, dir_fd=folder), "rb") as source:
+                    if not stat.S_ISREG(os.fstat(source.fileno()).st_mode):
+                        return False
+                    with sink.open("wb") as copy:
+                        shutil.copyfileobj(source, copy)
+            return True
+        except (OSError, EngineError):
+            return False
+
+    def execute(self, argv: Sequence[str], timeout: float) -> tuple[int, bytes]:
+        """Run a command inside; exit status 124 says it was too slow (as timeout(1))."""
+        words = self.place.folder / "exec.log"
+        words.unlink(missing_ok=True)
+        enter = (program("nsenter"), "-t", str(self._supervisor), "-m", "-p", "--")
+        runtime = (*self.place.runtime, "--log", str(words), "exec", self.id)
+        with start([*enter, *runtime, *argv]) as child:
+            try:
+                out, err = child.communicate(timeout=timeout)
+            except subprocess.TimeoutExpired:
+                return TOO_SLOW, b""
+        complaint = words.read_text(errors="replace") if words.exists() else ""
+        if child.returncode and complaint:
+            return self._not_executed(argv, complaint)
+        return child.returncode, out + err
+
+    def _not_executed(self, argv: Sequence[str], complaint: str) -> tuple[int, bytes]:
+        if not self.running():
+            raise TraceError(f"cannot run in the container, it has ended: {shlex.join(argv)}")
+        # The shell's two statuses, as Docker gives them.
+        missing = "not found" in complaint or "no such file" in complaint.lower()
+        return (NOT_FOUND if missing else NOT_EXECUTABLE), complaint.encode()
+
+    def signal(self, name: str) -> None:
+        """Send a signal to PID 1; raises EngineError for a name there is none of."""
+        self.probe.request({"do": "signal", "number": number_of(name)})
+
+    def running(self) -> bool:
+        """Whether PID 1 is alive."""
+        self._listen(0)
+        return bool(self._pid) and self._exit is None and not self._gone
+
+    def exit_code(self) -> int | None:
+        """The exit status once it has ended; 128 + N after signal N."""
+        self._listen(0)
+        return self._exit
+
+    def wait(self, timeout: float) -> bool:
+        """Wait up to `timeout` seconds for its end."""
+        self._listen(timeout)
+        return self._exit is not None or self._gone
+
+    def _listen(self, timeout: float) -> None:
+        end = time.monotonic() + timeout
+        while self._exit is None and not self._gone:
+            try:
+                left = end - time.monotonic()
+                # A timeout of 0 takes what is there already.
+                answer = self.probe.answers.get(block=left > 0, timeout=max(left, 0.0) or None)
+            except Empty:
+                return
+            if answer is None:
+                self._gone = True
+            elif "exit" in answer:
+                self._exit = int(answer["exit"])
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.signal("SIGKILL")
+
+    def log(self) -> tuple[str, ...]:
+        """Lines it wrote so far."""
+        try:
+            return tuple(self.place.log.read_text(errors="replace").splitlines())
+        except OSError:
+            return ()
+
+    def health(self) -> str:
+        """Always empty: the trial runs the health check as a drive."""
+        return ""
+
+    def written(self) -> tuple[str, ...]:
+        """Paths the run created, changed or removed, without directories on the way."""
+        changed = sorted(p for p, when in self._changes() if self._before.get(p) != when)
+        return tuple(
+            path
+            for path, following in zip(changed, [*changed[1:], ""], strict=True)
+            if not following.startswith(path + "/") and not self._ignored(path)
+        )
+
+    def _ignored(self, path: str) -> bool:
+        return any(path == i or path.startswith(i + "/") for i in self.place.ignored)
+
+    def _changes(self) -> Iterator[tuple[str, int]]:
+        """Paths in the overlay's upper directory, with the time of their last change."""
+        if self.way == "copy" or not self._supervisor:
+            return
+        # Through the supervisor: the upper directory may be on a tmpfs only it has.
+        upper = f"/proc/{self._supervisor}/root{self.place.folder}/writable/upper"
+        for folder, folders, files in os.walk(upper):
+            for name in (*folders, *files):
+                path = f"{folder}/{name}"
+                with contextlib.suppress(OSError):
+                    yield path[len(upper) :], os.lstat(path).st_ctime_ns
+
+    def close(self) -> None:
+        """End it with everything it has; may be called twice."""
+        self.probe.finish()
+        with contextlib.suppress(TraceError):
+            for _ in self.probe.rest(ANSWER):
+                pass
+        self._gone = True
+
+
+def number_of(name: str) -> int:
+    """The number of a signal by Docker's spellings: "SIGTERM", "TERM", "15", "RTMIN+3"."""
+    text = name.strip().upper().removeprefix("SIG")
+    if text.isdigit():
+        return int(text)
+    base, _, offset = text.partition("+")
+    found = getattr(signal, f"SIG{base}", None)
+    if not isinstance(found, signal.Signals) or (offset and not offset.isdigit()):
+        raise EngineError(f"no such signal: {name}")
+    return int(found) + int(offset or 0)
