@@ -30,7 +30,7 @@ class Result:
         return not self.differences
 
     def __str__(self) -> str:
-        parts = [f"{field}: {a!r:.300} but {b!r:.300}" for field, a, b in self.differences]
+        parts = [f"{field}: {a!r:.160} but {b!r:.160}" for field, a, b in self.differences]
         return f"{self.scenario} / {self.step}: " + ("same" if self.same else "; ".join(parts))
 
 

@@ -40,7 +40,7 @@ final class Routes {
             case "temp" -> temp();
             case "script" -> String.join(",", new java.util.TreeSet<>(java.security.Security.getAlgorithms("Cipher")));
             case "log" -> log();
-            case "compile" -> String.valueOf(javax.tools.ToolProvider.getSystemJavaCompiler());
+            case "compile" -> String.valueOf(javax.tools.ToolProvider.getSystemJavaCompiler() != null);
             case "http" -> http(argument);
             case "prefs" -> java.net.URI.create("http://h/" + argument).getPath();
             case "management" -> java.lang.management.ManagementFactory.getRuntimeMXBean().getSpecName();
