@@ -25,6 +25,7 @@ from minify.tree import Tree
 
 MOUNT = "/.minify/kit"
 LAYOUT = "1"  # part of the cache key: raise it when the folder's layout changes
+ADDED = ("PWD", "OLDPWD", "SHLVL", "_")  # variables that one shell or another exports by itself
 _KINDS = {stat.S_IFDIR: Kind.DIR, stat.S_IFREG: Kind.FILE, stat.S_IFLNK: Kind.SYMLINK}
 # Variables of the image that would reach into the host's loader when it starts the kit's programs.
 LOADER_VARIABLES = ("LD_PRELOAD", "LD_AUDIT", "LD_DEBUG", "LD_TRACE_LOADED_OBJECTS")
@@ -68,6 +69,7 @@ class Kit:
     path: Path
     version: str
     loaded: frozenset[str]
+    libc: str = "glibc"
     mount: str = MOUNT
 
     def strace_argv(self, options: tuple[str, ...], output: str) -> tuple[str, ...]:
@@ -79,15 +81,17 @@ class Kit:
     ) -> tuple[str, ...]:
         """Make the argv prefix that waits for a line in a FIFO, then becomes what follows it.
 
-        `keep_pwd`: the container's environment has PWD of its own, and it is right. `env`: the
-        environment to hand on where the gate's shell would change it: names that are no shell
-        identifiers, and those a shell sets by itself.
+        `env` is the environment the container is created with (as it should reach the program):
+        what a shell would lose or change of it is handed on beside the shell. `keep_pwd`: PWD is
+        set in the container and right, though `env` does not tell.
         """
-        told = {k: v for k, v in (env or {}).items() if not _survives(k)}
-        unset = "" if keep_pwd or "PWD" in told else "unset PWD; "
-        script = f'read -r gate < "$1"; unset gate OLDPWD; {unset}shift; exec "$@"'
-        given = (*self._start("env"), *(f"{k}={v}" for k, v in told.items())) if told else ()
-        return (*self._start("sh"), "-c", script, "gate", fifo, *given)
+        known = env or {}
+        told = [f"{name}={value}" for name, value in known.items() if not _survives(name)]
+        added = [n for n in ADDED if n not in known and not (keep_pwd and n == "PWD")]
+        removed = [word for name in added for word in ("-u", name)]
+        script = 'read -r gate < "$1"; unset gate; shift; exec "$@"'
+        then = (*self._start("env"), *removed, *told)
+        return (*self._start("sh"), "-c", script, "gate", fifo, *then)
 
     def shield(self, env: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
         """Keep the image's loader variables away from strace: what to blank, and strace options.
@@ -103,21 +107,16 @@ class Kit:
         own = f"{self.mount}/{name}"
         if name not in self.loaded:
             return (own,)
-        # --inhibit-cache: the cache that is read would be the image's.
-        return (
-            f"{self.mount}/ld.so",
-            "--inhibit-cache",
-            "--library-path",
-            f"{self.mount}/lib",
-            own,
-        )
+        # The cache that is read would be the image's; musl has none and does not know the option.
+        inhibit = ("--inhibit-cache",) if self.libc == "glibc" else ()
+        return (f"{self.mount}/ld.so", *inhibit, "--library-path", f"{self.mount}/lib", own)
 
 
 def _survives(name: str) -> bool:
     """Whether a variable passes through dash, bash and busybox sh unchanged."""
     special = {"PWD", "OLDPWD", "SHLVL", "_", "IFS", "OPTIND", "PPID", "PS1", "PS2", "PS4",
                "LINENO", "SHELLOPTS", "BASHOPTS", "POSIXLY_CORRECT", "ENV", "BASH_ENV",
-               "gate"}  # fmt: skip
+               "gate", *LOADER_VARIABLES}  # fmt: skip
     return name.isascii() and name.isidentifier() and name not in special
 
 
@@ -135,7 +134,8 @@ def prepare_kit(cache_dir: Path) -> Kit:
         _assemble(files, done)
     text = run([programs["strace"], "-V"], timeout=30).stdout
     version = text.splitlines()[0].rpartition(" ")[2] if text else ""
-    return Kit(done, version, loaded)
+    facts = facts_of(world, programs["strace"])
+    return Kit(done, version, loaded, facts.libc if facts else "")
 
 
 def _files(world: World, programs: Mapping[str, str]) -> tuple[dict[str, str], frozenset[str]]:

@@ -85,6 +85,29 @@ def test_gate_waits_and_changes_nothing(
 
 
 @needs_strace
+@pytest.mark.skipif(not shutil.which("bash"), reason="bash is not installed")
+def test_gate_with_a_shell_that_exports_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name, program in (("sh", "bash"), ("env", "env"), ("strace", "strace")):
+        (folder / name).symlink_to(shutil.which(program) or "")
+    with monkeypatch.context() as patched:
+        patched.setenv("PATH", str(folder))
+        kit = prepare_kit(tmp_path / "cache")
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    made = replace(kit, mount=str(kit.path))
+    for env in ({"A": "b"}, ODD):
+        argv = [*made.gate_argv(str(fifo), env=env), "/usr/bin/env", "-0"]
+        child = subprocess.Popen(argv, env=env, stdout=subprocess.PIPE)
+        fifo.write_text("go\n")
+        got = child.communicate()[0].decode().split("\0")[:-1]
+        assert dict(item.split("=", 1) for item in got) == env
+
+
+@needs_strace
 def test_gate_keeps_the_process(made: Kit, tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
