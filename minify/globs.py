@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from minify.tree import Tree, glob_regex
 
@@ -12,17 +13,41 @@ _MAGIC = re.compile(r"[*?\[]")
 
 
 @dataclass(frozen=True)
-class Globs:
-    """Compiled globs. A literal beginning and end of each spare most regular expressions."""
+class _Row:
+    """A glob that takes a regular expression: its literal beginning and end spare most of them."""
 
-    rows: tuple[tuple[str, str, re.Pattern[str]], ...]
+    head: str
+    tail: str
+    pattern: str
+
+    @cached_property
+    def rule(self) -> re.Pattern[str]:
+        """The compiled glob; most rows never need it."""
+        return glob_regex(self.pattern)
+
+    def match(self, path: str) -> bool:
+        """Whether the glob matches the whole path."""
+        ends = path.startswith(self.head) and path.endswith(self.tail)
+        return ends and self.rule.fullmatch(path) is not None
+
+
+@dataclass(frozen=True)
+class Globs:
+    """Globs sorted by shape: most are a path, a tree (`/a/**`), a name (`**/a`, `**/a/**`)."""
+
+    exact: frozenset[str]
+    below: tuple[str, ...]
+    endings: tuple[str, ...]
+    inside: tuple[str, ...]
+    rows: tuple[_Row, ...]
 
     def match(self, path: str) -> bool:
         """Whether any of the globs matches the whole path."""
-        return any(
-            path.startswith(head) and path.endswith(tail) and rule.fullmatch(path)
-            for head, tail, rule in self.rows
-        )
+        if path in self.exact or path.startswith(self.below) or path.endswith(self.endings):
+            return True
+        if self.inside and any(part in f"{path}/" for part in self.inside):
+            return True
+        return any(row.match(path) for row in self.rows)
 
     def any_of(self, paths: Iterable[str]) -> str | None:
         """Find the first path that matches, or None."""
@@ -30,13 +55,31 @@ class Globs:
 
 
 def compile_globs(patterns: Iterable[str]) -> Globs:
-    """Compile globs as `tree.glob_regex` understands them."""
-    rows = []
+    """Sort globs, which mean what `tree.glob_regex` says, by how they can be matched fastest."""
+    exact: set[str] = set()
+    below, endings, inside, rows = list[str](), list[str](), list[str](), list[_Row]()
     for pattern in patterns:
-        head = _MAGIC.split(pattern, maxsplit=1)[0]
-        tail = re.split(r"[*?\]]", pattern)[-1] if head != pattern else ""
-        rows.append((head.rstrip("/") if head != pattern else head, tail, glob_regex(pattern)))
-    return Globs(tuple(rows))
+        core = pattern.removeprefix("**").removesuffix("/**")
+        plain = not _MAGIC.search(core) and core.startswith("/")
+        if plain and core == pattern:
+            exact.add(pattern)
+        elif plain and pattern == f"{core}/**":
+            exact.add(core)
+            below.append(f"{core}/")
+        elif plain and pattern == f"**{core}":
+            endings.append(core)
+        elif plain and pattern == f"**{core}/**":
+            inside.append(f"{core}/")
+        else:
+            rows.append(_row(pattern))
+    return Globs(frozenset(exact), tuple(below), tuple(endings), tuple(inside), tuple(rows))
+
+
+def _row(pattern: str) -> _Row:
+    magic = _MAGIC.search(pattern)
+    head = pattern[: magic.start()].rstrip("/") if magic else pattern
+    tail = re.split(r"[*?\]]", pattern)[-1] if magic else ""
+    return _Row(head, tail, pattern)
 
 
 def literal_dir(pattern: str) -> tuple[str, str]:

@@ -28,6 +28,7 @@ class Places:
     commands: Globs
     quiet: Globs
     shells: tuple[str, ...]
+    singles: tuple[str, ...]
     homes: tuple[str, ...]
     limits: Mapping[str, int]
 
@@ -48,6 +49,7 @@ def load_places() -> Places:
         commands=globs("commands"),
         quiet=globs("quiet"),
         shells=tuple(data["shells"]),
+        singles=tuple(data["singles"]),
         homes=tuple(data["homes"]),
         limits=data["limits"],
     )

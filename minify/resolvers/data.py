@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from minify.facts import substitute, variables
 from minify.model import Entry, Finding, KeepLevel, Kind, Reason
 from minify.packages import above
 from minify.places import Places, load_places, runtime_homes, weigh
@@ -21,6 +22,8 @@ ELF = b"\x7fELF"
 # Functions of the C library that start a shell (system(3), popen(3)), as symbol names.
 STARTERS = (b"\0system\0", b"\0popen\0")
 LIBRARY = re.compile(r"\.so(\.[\w.]+)?$")
+WITHIN = frozenset(bytes([c]) for c in b"0123456789abcdefghijklmnopqrstuvwxyz"
+                   b"ABCDEFGHIJKLMNOPQRSTUVWXYZ_.$}@%~+/-")  # fmt: skip
 COMMENT = re.compile(rb"^[ \t]*(?:#(?!!)|;|//).*$", re.MULTILINE)
 
 
@@ -31,6 +34,7 @@ class _Index:
     tree: Tree
     places: Places
     homes: frozenset[str]
+    singles: frozenset[str]
     paths: re.Pattern[bytes]
     done: set[str] = field(default_factory=set)
 
@@ -64,7 +68,7 @@ class Data:
     def needs(self, scene: Scene, entry: Entry) -> Iterable[Need | Finding]:
         """Name what lies beside a used data file, and the paths that a used file names."""
         if self._index is None or self._index.tree is not scene.tree:
-            self._index = _look(scene.tree)
+            self._index = _look(scene)
         index = self._index
         if entry.kind is Kind.DIR and entry.path in scene.listed:
             yield from _whole(index, entry.path, entry.path)
@@ -83,12 +87,22 @@ def make() -> Resolver:
     return Data()
 
 
-def _look(tree: Tree) -> _Index:
-    places = load_places()
+def _look(scene: Scene) -> _Index:
+    tree, places = scene.tree, load_places()
+    values = variables(scene)
+    singles = (tree.real(p) for row in places.singles for p in substitute(row, values))
     tops = "|".join(re.escape(name) for name in tree.children("/"))
-    # A path starts with a directory that there is, and not in the middle of another word.
-    pattern = rf"(?<![\w.$}}@%~+/-])/(?:{tops})(?:/[\w.+@%-]+)+".encode("utf-8", "surrogateescape")
-    return _Index(tree, places, runtime_homes(tree, places), re.compile(pattern))
+    pattern = rf"/(?:{tops})(?:/[\w.+@%-]+)+".encode("utf-8", "surrogateescape")
+    homes = runtime_homes(tree, places)
+    return _Index(tree, places, homes, frozenset(filter(None, singles)), re.compile(pattern))
+
+
+def _paths(index: _Index, data: bytes) -> list[bytes]:
+    """Find absolute paths that begin with a directory there is, and not within another word."""
+    found = {
+        m[0] for m in index.paths.finditer(data) if data[m.start() - 1 : m.start()] not in WITHIN
+    }
+    return sorted(found)
 
 
 # ---------------------------------------------------------------- beside
@@ -96,7 +110,7 @@ def _look(tree: Tree) -> _Index:
 
 def _beside(index: _Index, entry: Entry) -> Iterator[Need | Finding]:
     folder = entry.path.rpartition("/")[0] or "/"
-    if index.shared(folder) or not index.once(f"beside:{folder}"):
+    if entry.path in index.singles or index.shared(folder) or not index.once(f"beside:{folder}"):
         return
     limits = index.places.limits
     top = folder
@@ -135,7 +149,7 @@ def _of_program(index: _Index, entry: Entry) -> Iterator[Need | Finding]:
         yield Finding(NAMED, entry.path, f"{entry.size} bytes: not searched for paths")
         return
     data = index.tree.read(entry.path)
-    for path in sorted(set(index.paths.findall(data))):
+    for path in _paths(index, data):
         yield from _named(index, entry, path, commands=False)
     if any(symbol in data for symbol in STARTERS):
         for shell in index.places.shells:
@@ -143,10 +157,10 @@ def _of_program(index: _Index, entry: Entry) -> Iterator[Need | Finding]:
 
 
 def _of_text(index: _Index, entry: Entry) -> Iterator[Need | Finding]:
-    if entry.size > index.places.limits["text_bytes"]:
+    if entry.size > index.places.limits["text_bytes"] or index.places.generated.match(entry.path):
         return
     text = COMMENT.sub(b"", index.tree.read(entry.path))
-    for path in sorted(set(index.paths.findall(text))):
+    for path in _paths(index, text):
         yield from _named(index, entry, path, commands=not index.foreign(entry.path))
 
 
