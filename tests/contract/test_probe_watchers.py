@@ -226,24 +226,31 @@ def test_the_parser_knows_every_documented_call() -> None:
     assert {name.encode() for name in names} <= known
 
 
-@pytest.mark.docker
-@pytest.mark.root
-@pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
-def test_strace_as_the_kit_beside_pid_1_loses_nothing_at_the_end(tmp_path: Path) -> None:
-    kit = make_kit(tmp_path / "kit")
-    fifo = tmp_path / "out" / "FIFO"
+needs_strace = pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
+
+
+def under_kit(folder: Path, options: tuple[str, ...], script: str) -> tuple[str, Path]:
+    """Create a container whose PID 1 is a shell behind strace and its gate."""
+    kit, fifo = make_kit(folder / "kit"), folder / "out" / "FIFO"
     fifo.parent.mkdir()
     os.mkfifo(fifo)
     fifo.chmod(0o666)
-    script = "i=0; while [ $i -lt 500 ]; do i=$((i+1)); test -e /none$i; done; test -e /last"
-    paths, newborn, _ = documented_sets()
     name = docker(
-        "create", "-u", "nobody", f"-v{kit}:/.minify/kit:ro", f"-v{fifo.parent}:/.minify/out",
+        "create", f"-v{kit}:/.minify/kit:ro", f"-v{fifo.parent}:/.minify/out",
         "--entrypoint=/.minify/kit/ld.so", IMAGE, "--library-path", "/.minify/kit/lib",
         "/.minify/kit/strace", "-D", "-f", "-y", "-q", "-a1", "-s256", "-esignal=none",
-        "--seccomp-bpf", f"-etrace={paths},{newborn}", "-o", "/.minify/out/FIFO",
-        "--", "/bin/sh", "-c", script,
+        *options, "-o", "/.minify/out/FIFO", "--", "/bin/sh", "-c", script,
     )  # fmt: skip
+    return name, fifo
+
+
+@needs_strace
+@pytest.mark.docker
+@pytest.mark.root
+def test_strace_as_the_kit_beside_pid_1_loses_nothing_at_the_end(tmp_path: Path) -> None:
+    script = "i=0; while [ $i -lt 500 ]; do i=$((i+1)); test -e /none$i; done; test -e /last"
+    paths, newborn, _ = documented_sets()
+    name, fifo = under_kit(tmp_path, ("--seccomp-bpf", f"-etrace={paths},{newborn}"), script)
     try:
         with probe("watch_strace.py", {"source": str(fifo)}) as program:
             docker("start", name)
@@ -255,6 +262,48 @@ def test_strace_as_the_kit_beside_pid_1_loses_nothing_at_the_end(tmp_path: Path)
     assert (done["unparsed"], done["lost"], done["truncated"]) == (0, 0, False)
     absent = {a["path"] for a in got if a["outcome"] == "absent"}
     assert {f"/none{i}" for i in range(1, 501)} | {"/last"} <= absent
+
+
+# A set-uid-root program run by an ordinary user prints its effective user.
+SET_UID = "cp /usr/bin/id /sid; chmod 4755 /sid; read go; chroot --userspec=65534:65534 / /sid -u"
+
+
+@needs_strace
+@pytest.mark.docker
+@pytest.mark.root
+@pytest.mark.parametrize("bpf", [(), ("--seccomp-bpf",)])
+def test_strace_inside_takes_set_uid_away(bpf: tuple[str, ...], tmp_path: Path) -> None:
+    script = SET_UID.replace("read go;", "")
+    name, fifo = under_kit(tmp_path, (*bpf, f"-etrace={documented_sets()[0]}"), script)
+    try:
+        with probe("watch_strace.py", {"source": str(fifo)}) as program:
+            docker("start", name)
+            docker("wait", name)
+            assert answers(program)[-1]["done"]
+        assert docker("logs", name) == "65534"
+    finally:
+        docker("rm", "-f", name)
+
+
+@needs_strace
+@pytest.mark.docker
+@pytest.mark.root
+def test_strace_attached_from_the_host_leaves_set_uid_alone(tmp_path: Path) -> None:
+    fifo = tmp_path / "FIFO"
+    os.mkfifo(fifo)
+    options = ["-f", "-y", "-q", "-a1", "-s256", "-esignal=none", f"-etrace={documented_sets()[0]}"]
+    with container(IMAGE, "sh", "-c", SET_UID) as (name, pid):
+        tracer = subprocess.Popen(["strace", *options, "-o", str(fifo), "-p", str(pid)])
+        with probe("watch_strace.py", {"source": str(fifo), "root_pid": pid}) as program:
+            while f"TracerPid:\t{tracer.pid}\n" not in Path(f"/proc/{pid}/status").read_text():
+                assert tracer.poll() is None
+            subprocess.run(["docker", "attach", name], input=b"go\n", stdout=subprocess.DEVNULL)
+            docker("wait", name)
+            got = answers(program)
+        tracer.wait(timeout=30)
+        assert docker("logs", name) == "0"
+    assert (got[-1]["unparsed"], got[-1]["lost"]) == (0, 0)
+    assert {"path": "/sid", "access": "exec", "outcome": "ok"} in got
 
 
 def make_kit(folder: Path) -> Path:
