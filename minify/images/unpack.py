@@ -154,10 +154,10 @@ def _zstd(source: _Hashing) -> Generator[bytes, None, None]:
         try:
             while piece := child.stdout.read(PIECE):
                 yield piece
+        except BaseException:  # the caller has had enough; end the child, and so the feeder
+            child.kill()
+            raise
         finally:
-            child.stdout.close()  # a child still writing ends, and with it the feeder
-            if child.poll() is None:
-                child.terminate()
             feeder.join()
         if child.wait() != 0:
             reason = child.stderr.read(400).decode(errors="replace").strip()
