@@ -27,15 +27,17 @@ def page(name):
     return render_template(f"pages/{name}.html", title=name.title())
 
 
-@app.get("/money/<locale>/<int:cents>")
-def money(locale, cents):
-    from babel.dates import format_date
-    from babel.numbers import format_currency
-
+@app.get("/money/<name>/<int:cents>")
+def money(name, cents):
+    import locale
     from datetime import date
 
-    day = format_date(date(2024, 2, 29), format="full", locale=locale)
-    return jsonify(price=format_currency(cents / 100, "EUR", locale=locale), day=day)
+    locale.setlocale(locale.LC_ALL, f"{name}.UTF-8")
+    try:
+        price = locale.currency(cents / 100, grouping=True)
+        return jsonify(price=price, day=date(2024, 2, 29).strftime("%A %x"))
+    finally:
+        locale.setlocale(locale.LC_ALL, "C.UTF-8")
 
 
 @app.get("/export/<kind>")
