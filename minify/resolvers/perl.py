@@ -28,20 +28,18 @@ MARKED = re.compile(
 )
 # Loaded by C code of the interpreter when an operator first needs it (perl's source, `load_module`,
 # `require_tie_mod`, `PL_...`): %+, %!, glob, in-memory files, :encoding layers, \N{}, dbmopen.
-IMPLICIT = ("strict", "warnings", "utf8", "feature", "re", "overload", "overloading", "mro",
+IMPLICIT = ("strict", "warnings", "utf8", "feature", "overload", "overloading", "mro",
             "attributes", "Tie::Hash::NamedCapture", "Errno", "File::Glob", "PerlIO",
-            "PerlIO::scalar", "PerlIO::encoding", "PerlIO::via", "Encode", "Carp", "Carp::Heavy",
-            "XSLoader", "DynaLoader", "Config", "IO::File", "IO::Handle", "AutoLoader", "vars",
-            "bytes", "integer", "locale", "lib", "constant", "Exporter", "Exporter::Heavy",
-            "AnyDBM_File", "warnings::register", "bytes_heavy.pl", "utf8_heavy.pl",
-            "Config_heavy.pl", "Config_git.pl", "buildcustomize.pl")  # fmt: skip
+            "PerlIO::scalar", "Carp", "Carp::Heavy", "XSLoader", "DynaLoader", "Config",
+            "IO::File", "IO::Handle", "AutoLoader", "vars", "bytes", "integer", "lib", "constant",
+            "Exporter", "Exporter::Heavy", "warnings::register", "bytes_heavy.pl",
+            "utf8_heavy.pl", "Config_heavy.pl", "Config_git.pl",
+            "buildcustomize.pl")  # fmt: skip
 # Modules whose parts are loaded by computed names, beyond the folder of their own name.
 FAMILIES = {
     "Encode": ("Encode", "encoding"),
     "DBI": ("DBD", "DBI"),
     "LWP/UserAgent": ("LWP/Protocol", "LWP/Authen"),
-    "_charnames": ("unicore",),
-    "charnames": ("unicore",),
     "Unicode/UCD": ("unicore",),
     "Template": ("Template",),
     "Mojolicious": ("Mojolicious", "Mojo"),
@@ -52,7 +50,13 @@ FAMILIES = {
 }
 OLD_TABLES = "utf8_heavy.pl"  # perl < 5.32 loads unicore/lib/** by computed names
 NOT_CODE = (".pod", ".h", ".a", ".bs", ".packlist", ".exists", ".t", ".e2x", ".eg")
-TOOLS = frozenset({"CPAN", "Test", "TAP", "Pod", "ExtUtils", "Module/Build", "perl5db", "B", "App"})
+# For developers: libraries mention them, but only applications come to load them.
+TOOLS = frozenset({"CPAN", "Test", "TAP", "Pod", "ExtUtils", "Module/Build", "perl5db", "App",
+                   "Test2", "inc", "Devel"})  # fmt: skip
+# Modules that share their name with a whole field; what lies below is not theirs.
+FIELDS = frozenset({"IO", "File", "Net", "Text", "Time", "Unicode", "Digest", "Data", "Module",
+                    "Class", "XML", "HTTP", "Math", "Term", "Tie", "Sys", "User", "Crypt", "B",
+                    "Locale", "Archive", "Compress", "Hash", "List", "Memoize"})  # fmt: skip
 SHELVES = frozenset({"/var/www", "/srv/www", "/usr/lib/cgi-bin"})
 APP = Bounds(files=40_000, size=256 * 1024 * 1024)
 PART = Bounds(files=3_000, size=24 * 1024 * 1024)
@@ -79,7 +83,7 @@ class _Here:
         found: set[str] = set()
         for path, entry in tree.entries.items():
             folder, _, name = path.rpartition("/")
-            if name in ("strict.pm", "Config.pm", "perllocal.pod"):
+            if name in ("strict.pm", "Config_heavy.pl", "DynaLoader.pm"):
                 found.add(folder)
             elif "perl" in path and entry.kind is not Kind.FILE and MARKED.fullmatch(path):
                 found.add(path)
@@ -90,6 +94,18 @@ class _Here:
         told = [p for p in env.get("PERL5LIB", "").split(":") if p.startswith("/")]
         kept = [p for p in sorted(found) if tree.is_dir(p)]
         return tuple(dict.fromkeys([*told, *kept]))
+
+    def is_core(self, path: str) -> bool:
+        """Whether a path is in the core's folders beside perl-base."""
+        return any(path.startswith(f"{root}/") for root in self.core)
+
+    @cached_property
+    def core(self) -> tuple[str, ...]:
+        """The core's folders beside perl-base, in all their names."""
+        tree = self.scene.tree
+        marks = ("strict.pm", "Config_heavy.pl", "DynaLoader.pm")
+        having = {r for r in self.roots if any(tree.is_file(f"{r}/{m}") for m in marks)}
+        return tuple(sorted(r for r in having if "/perl-base" not in r))
 
     def everywhere(self) -> Iterator[str]:
         """The folders where a module may be, those that scripts add included."""
@@ -174,7 +190,10 @@ def _find(here: _Here, file: str) -> list[str]:
     """Every place of a file on @INC: a module may have a pure and a compiled variant."""
     tree = here.scene.tree
     tried = [f"{root}/{file}" for root in here.everywhere()]
-    return [path for path in tried if tree.is_file(path)]
+    found = [path for path in tried if tree.is_file(path)]
+    # Debian's perl-base comes before the rest of the core in @INC, and has the same files.
+    base = any("/perl-base/" in path for path in found)
+    return [path for path in found if not (base and here.is_core(path))]
 
 
 def _family(here: _Here, because: str, folder: str) -> Iterator[Need | Finding]:
@@ -182,6 +201,7 @@ def _family(here: _Here, because: str, folder: str) -> Iterator[Need | Finding]:
     if not here.first(f"family {folder}"):
         return
     tree = here.scene.tree
+    bases = [root for root in here.roots if root.endswith("/perl-base")]
     for root in here.everywhere():
         real = tree.real(f"{root}/{folder}")
         if real is None or not tree.is_dir(real):
@@ -190,7 +210,9 @@ def _family(here: _Here, because: str, folder: str) -> Iterator[Need | Finding]:
         if inside is None:
             yield Finding(RULE, real, "too large to keep whole")
         for path in inside or ():
-            yield _need(f"{root}/{folder}{path[len(real) :]}", because, f"part of {folder}")
+            name = f"{folder}{path[len(real) :]}"
+            if not (root in here.core and any(tree.is_file(f"{b}/{name}") for b in bases)):
+                yield _need(f"{root}/{name}", because, f"part of {folder}")
 
 
 def _module(here: _Here, path: str, inside: str) -> Iterator[Need | Finding]:
@@ -199,13 +221,16 @@ def _module(here: _Here, path: str, inside: str) -> Iterator[Need | Finding]:
     if stem == inside or not here.first(f"module {stem}"):
         return
     tree = here.scene.tree
+    in_base = "/perl-base/" in path
     for root in here.everywhere():
         folder = f"{root}/auto/{stem}"
+        if in_base and root in here.core:
+            continue
         for name in tree.children(tree.real(folder) or ""):
             if not name.endswith(NOT_CODE) and tree.is_file(f"{folder}/{name}"):
                 yield _need(f"{folder}/{name}", path, "compiled or auto-loaded part")
     top = stem.partition("/")[0]
-    if stem not in TOOLS and (top not in TOOLS or path in here.scene.touched):
+    if stem not in TOOLS | FIELDS and (top not in TOOLS or path in here.scene.touched):
         yield from _family(here, path, stem)
     for folder in FAMILIES.get(stem, ()):
         yield from _family(here, path, folder)
@@ -250,6 +275,8 @@ def _loads(here: _Here, because: str, found: Loads, *, library: bool) -> Iterato
     # In an application every module it merely mentions counts: names are loaded from strings.
     names = found.modules if library else found.modules | found.said
     for name in sorted(names):
+        if library and name.partition("::")[0] in TOOLS:
+            continue
         for path in _find(here, module_file(name)):
             yield _need(path, because, f"loads {name}")
     base = here.scene.config.workdir or "/"

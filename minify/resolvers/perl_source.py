@@ -57,6 +57,8 @@ def read_loads(source: bytes, path: str) -> Loads:
     found.said = {_module(name) for name in WORD.findall(code) if b"::" in name}
     if NAMED_CHARACTER.search(code):
         found.modules.add("_charnames")
+    if b"encoding(" in code:  # a layer of open and binmode, loaded by C code
+        found.modules |= {"PerlIO::encoding", "Encode"}
     return found
 
 

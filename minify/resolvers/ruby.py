@@ -28,7 +28,7 @@ GEM_NAME = re.compile(r"(?P<name>.+?)-(?P<version>\d[^/]*|[0-9a-f]{7,})")
 # Required by C code of the interpreter when first used, so no source says so.
 IMPLICIT = ("unicode_normalize/normalize", "unicode_normalize/tables", "pp", "prettyprint", "set",
             "monitor", "rbconfig", "socket", "etc", "io/console", "io/wait", "rational", "complex",
-            "enc/encdb", "enc/trans/transdb", "continuation", "ripper", "error_highlight",
+            "enc/encdb", "enc/trans/transdb", "continuation", "error_highlight",
             "did_you_mean", "syntax_suggest/core_ext", "random/formatter")  # fmt: skip
 # Developer tools in the standard library: followed only from applications, never from within.
 TOOLS = frozenset({"bundler", "rdoc", "irb", "reline", "debug", "racc", "rinda", "minitest",
@@ -36,7 +36,7 @@ TOOLS = frozenset({"bundler", "rdoc", "irb", "reline", "debug", "racc", "rinda",
 # In a gem's own folder, for its developers.
 GEM_EXTRAS = frozenset({"test", "tests", "spec", "specs", "doc", "docs", "rdoc", "examples",
                         "example", "benchmark", "benchmarks", "features", "sample", "samples",
-                        "Rakefile", "Gemfile", "Gemfile.lock"})  # fmt: skip
+                        "contrib", "Rakefile", "Gemfile", "Gemfile.lock"})  # fmt: skip
 EXTENSION_SOURCE = (".c", ".h", ".cc", ".cpp", ".hpp", ".o", ".rs", ".java", ".rl", ".y", ".log",
                     "Makefile", "extconf.rb")  # fmt: skip
 LOGS = (".out", ".log")
@@ -216,7 +216,10 @@ def _around(here: _Here, entry: Entry) -> Iterator[Need | Finding]:
         yield from _library(here, entry.path, root)
     elif entry.path in here.scene.touched:
         folder = own_root(here.scene.tree, entry.path, SHELVES)
-        if folder and here.first(folder):
+        library = "/specifications/" in entry.path or any(
+            f"{root}/".startswith(f"{folder}/") for root in here.roots
+        )
+        if folder and not library and here.first(folder):
             yield from _application(here, folder, entry.path)
 
 

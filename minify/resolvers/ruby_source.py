@@ -22,6 +22,7 @@ PLAIN = re.compile(
 )
 GEM = re.compile(rb"^\s*gem[ (]+['\"]([\w.-]+)['\"]", re.MULTILINE)
 DEPENDENCY = re.compile(rb"add_(?:runtime_)?dependency\s*\(?\s*(?:%q<([^>]+)>|['\"]([^'\"]+)['\"])")
+DEVELOPMENT = re.compile(rb"add_development_dependency\s*\(?\s*(?:%q<([^>]+)>|['\"]([^'\"]+)['\"])")
 COMMENT = re.compile(rb"^\s*#.*$", re.MULTILINE)
 PATH_WORDS = (b"__dir__", b"__FILE__", b"File.join", b"expand_path")
 
@@ -171,5 +172,9 @@ def _file_call(
 
 def dependencies(gemspec: bytes) -> frozenset[str]:
     """The names of the gems that a gemspec says it needs at run time."""
-    found = DEPENDENCY.findall(gemspec)
-    return frozenset((quoted or plain).decode("latin-1") for quoted, plain in found)
+    needed, unneeded = (
+        {(quoted or plain).decode("latin-1") for quoted, plain in rule.findall(gemspec)}
+        for rule in (DEPENDENCY, DEVELOPMENT)
+    )
+    # For very old RubyGems a gemspec says everything again, without telling the two apart.
+    return frozenset(needed - unneeded)

@@ -20,10 +20,11 @@ BASE: dict[str, Content] = {
     f"{PRIV}.0/strict.pm": "",
     f"{PRIV}.0/Encode/Never.pm": "",
     f"{PRIV}.0/unicore/Name.pl": "",
-    f"{PRIV}.0/_charnames.pm": "",
+    f"{PRIV}.0/_charnames.pm": 'do "unicore/Name.pl";',
     f"{PRIV}.0/Text/Wrap.pm": "use Text::Tabs;",
     f"{PRIV}.0/Text/Tabs.pm": "",
     f"{ARCH}/Config.pm": "",
+    f"{ARCH}/Encode/Config.pm": "",
     f"{ARCH}/Config_heavy.pl": "",
     f"{ARCH}/Encode.pm": "",
     f"{ARCH}/Encode/JP.pm": "",
@@ -112,8 +113,8 @@ def test_command_line() -> None:
 
 def test_interpreter_keeps_what_it_loads_by_itself() -> None:
     paths, findings = ask({}, "/usr/bin/perl")
-    assert {f"{PRIV}/strict.pm", f"{ARCH}/Config_heavy.pl", f"{ARCH}/PerlIO/scalar.pm",
-            f"{ARCH}/Encode.pm"} <= paths  # fmt: skip
+    assert {f"{PRIV}/strict.pm", f"{ARCH}/Config_heavy.pl"} <= paths
+    assert f"{ARCH}/PerlIO/scalar.pm" in paths
     assert "/usr/share/perl5/Never.pm" not in paths
     assert not findings
 
@@ -139,7 +140,18 @@ def test_modules_loaded_by_computed_names() -> None:
     paths, _ = ask({}, "/usr/share/perl5/LWP/Protocol.pm")
     assert "/usr/share/perl5/LWP/Protocol/http.pm" in paths
     paths, _ = ask({}, f"{PRIV}.0/_charnames.pm")
-    assert f"{PRIV}.0/unicore/Name.pl" in paths
+    assert f"{PRIV}/unicore/Name.pl" in paths
+
+
+def test_the_first_of_two_core_folders_wins() -> None:
+    base = "/usr/lib/x86_64-linux-gnu/perl-base"
+    extra: dict[str, Content] = {
+        f"{base}/POSIX.pm": "", f"{base}/strict.pm": "", f"{base}/auto/POSIX/POSIX.so": "",
+        f"{PRIV}.0/Text/User.pm": "use POSIX;",
+    }  # fmt: skip
+    paths, _ = ask(extra, f"{PRIV}.0/Text/User.pm")
+    assert paths == {f"{base}/POSIX.pm"}
+    assert ask(extra, f"{base}/POSIX.pm")[0] == {f"{base}/auto/POSIX/POSIX.so"}
 
 
 def test_library_follows_what_it_loads() -> None:
