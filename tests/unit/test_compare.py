@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from minify.compare import compare, shape
+from minify.model import Behaviour, Observation
+from minify.verify import Originals, judge
+
+
+def seen(body: str = "hello", **changes: Any) -> Observation:
+    raw = body.encode()
+    made = Observation(
+        "GET /",
+        80,
+        ok=True,
+        status=200,
+        headers=(("content-type", "text/html"),),
+        body=raw,
+        body_size=len(raw),
+        body_sha256=hashlib.sha256(raw).hexdigest(),
+        protocol="http",
+    )
+    return replace(made, **changes)
+
+
+def run(*observations: Observation, **changes: Any) -> Behaviour:
+    made = Behaviour(observations=observations, ready=True, exit_code=0, ports=(80,))
+    return replace(made, **changes)
+
+
+def verdict(one: Behaviour, two: Behaviour, copy: Behaviour) -> list[tuple[str, str]]:
+    return [(d.subject, d.field) for d in judge(Originals(one, two), copy).differences]
+
+
+def test_equal_runs_differ_in_nothing() -> None:
+    assert verdict(run(seen()), run(seen()), run(seen())) == []
+
+
+@pytest.mark.parametrize(
+    ("copy", "field"),
+    [
+        (run(seen(status=500, ok=False)), "outcome"),
+        (run(seen("other")), "body"),
+        (run(seen(headers=(("content-type", "text/plain"),))), "header content-type"),
+        (run(seen(headers=())), "header content-type"),
+        (run(seen(protocol="tcp")), "protocol"),
+        (run(), "outcome"),
+        (run(seen(), ports=()), "listening ports"),
+        (run(seen(), exit_code=1), "exit status"),
+        (run(seen(), exit_code=None), "exit status"),
+        (run(seen(), ready=False), "ready"),
+    ],
+)
+def test_what_only_the_copy_does_is_a_difference(copy: Behaviour, field: str) -> None:
+    assert field in {f for _, f in verdict(run(seen()), run(seen()), copy)}
+
+
+def test_what_the_originals_differ_in_is_noise() -> None:
+    one, two = run(seen("id 1a2b3c4d5e at 12:00")), run(seen("id 99ffee0011 at 12:01"))
+    copy = run(seen("id 7777777777 at 12:02"))
+    found = compare(one, two, copy)
+    assert found.differences == ()
+    assert found.noise == ("GET /: body",)
+
+
+def test_noise_in_a_body_does_not_hide_another_text() -> None:
+    one, two = run(seen("request 1 served")), run(seen("request 2 served"))
+    assert verdict(one, two, run(seen("Internal Server Error"))) == [("GET /", "body")]
+
+
+def test_a_body_that_varies_beyond_its_shape_compares_nothing() -> None:
+    one, two = run(seen("a cat")), run(seen("two dogs"))
+    assert verdict(one, two, run(seen("whatever"))) == []
+
+
+def test_logs_are_compared_by_shape() -> None:
+    one = run(seen(), log=("2024-01-01 10:00:00 started in 12 ms", "pid 7"))
+    two = run(seen(), log=("2024-01-01 10:00:01 started in 15 ms", "pid 9"))
+    same = run(seen(), log=("2024-01-02 11:00:00 started in 9 ms", "pid 8"))
+    warns = run(seen(), log=(*same.log, "warning: cannot load locale"))
+    silent = run(seen(), log=same.log[:1])
+    assert verdict(one, two, same) == []
+    assert verdict(one, two, warns) == [("log", "new line")]
+    assert verdict(one, two, silent) == [("log", "missing line")]
+
+
+def test_files_both_originals_write_have_to_be_written() -> None:
+    one, two = run(seen(), written=("/run/a.pid", "/tmp/x1")), run(seen(), written=("/run/a.pid",))
+    assert verdict(one, two, run(seen(), written=("/run/a.pid",))) == []
+    assert verdict(one, two, run(seen())) == [("files", "not written")]
+
+
+def test_shape_blanks_what_varies() -> None:
+    assert shape("GET /item/42 took 3.5 ms") == shape("GET /item/7 took 11.25 ms")
+    assert shape("Mon, 23 Nov 2026") == shape("Tue, 24 Dec 2026")
+    assert shape("id=550e8400-e29b-41d4-a716-446655440000") == shape(
+        "id=01234567-89ab-cdef-0123-456789abcdef"
+    )
+    assert shape("no module named zoneinfo") != shape("no module named decimal")

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from minify.config import mount_from, read_options
+from minify.errors import UsageError
+from minify.model import ExecDrive, HttpDrive, KeepLevel, SignalDrive, TcpDrive
+
+ROOT = Path(__file__).resolve().parents[2]
+
+FULL = """\
+image: app:1
+command: serve --port 80
+env: {TZ: Europe/Paris, DEBUG: true}
+user: 1000
+http_probes:
+  - GET /health
+  - {method: POST, path: /login, form: {user: a}, status: [200, 302]}
+tcp_probes: ["6379:PING\\r\\n", 5432]
+exec_probes: [[app, --version], "true"]
+signal_probes: [HUP]
+mounts: ["./data:/data:rw", /scratch]
+keep: ["/opt/**"]
+keep_level: package
+ready_timeout: 5
+verify: false
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "minify.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_everything_becomes_options(tmp_path: Path) -> None:
+    options = read_options(written(tmp_path, FULL))
+    assert options.argv == ("serve", "--port", "80")
+    assert options.env == ("TZ=Europe/Paris", "DEBUG=true")
+    assert options.user == "1000"
+    kinds = [type(d) for d in options.drives]
+    assert kinds == [
+        HttpDrive,
+        HttpDrive,
+        TcpDrive,
+        TcpDrive,
+        ExecDrive,
+        ExecDrive,
+        SignalDrive,
+    ]
+    assert options.mounts[0].source == str(tmp_path / "data")
+    assert not options.mounts[0].read_only
+    assert options.mounts[1].source == ""
+    assert options.keep_level is KeepLevel.PACKAGE
+    assert options.limits.ready == 5
+    assert options.verify is False
+
+
+def test_all_errors_at_once_each_with_its_line(tmp_path: Path) -> None:
+    text = "imagee: x\nhttp_probes:\n  - GET /\n  - {pth: /x}\nready_timeout: soon\n"
+    with pytest.raises(UsageError) as caught:
+        read_options(written(tmp_path, text))
+    told = caught.value.message
+    assert "minify.yaml:1: unknown key 'imagee', did you mean 'image'?" in told
+    assert "minify.yaml:4: unknown key 'pth', did you mean 'path'?" in told
+    assert "minify.yaml:5: ready_timeout" in told
+
+
+@pytest.mark.parametrize("text", ["a: [", "\t- x", "- just\n- a list\n", "http_probes: GET /"])
+def test_what_is_no_configuration_is_a_usage_error(tmp_path: Path, text: str) -> None:
+    with pytest.raises(UsageError):
+        read_options(written(tmp_path, text))
+
+
+def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
+    assert read_options(written(tmp_path, "")).drives == ()
+
+
+def test_a_malformed_probe_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="FOO"):
+        read_options(written(tmp_path, "http_probes: ['FOO /']"))
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("sample_apps/*/minify.yaml")), ids=str)
+def test_the_samples_are_valid(path: Path) -> None:
+    assert read_options(path).image == ""
+
+
+@pytest.mark.parametrize("text", ["/a:b", "x:/y:rx"])
+def test_malformed_mounts(text: str) -> None:
+    with pytest.raises(UsageError):
+        mount_from(text, Path("/"))
