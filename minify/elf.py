@@ -45,6 +45,7 @@ class ElfFacts:
     """What the loader needs to know of one object.
 
     `machine` is the EM_ name, `kind` e_type, `flags` e_flags, `dynamic`: it has a dynamic segment.
+    `strings` are offset and size, in the file, of the table with all imported and exported names.
     """
 
     machine: str
@@ -60,6 +61,7 @@ class ElfFacts:
     runpath: str = ""
     flags_1: int = 0
     dynamic: bool = True
+    strings: tuple[int, int] = (0, 0)
 
     @property
     def is_static(self) -> bool:
@@ -176,7 +178,8 @@ def _facts(stream: BinaryIO, header: _Header, segments: list[_Segment]) -> ElfFa
         elif segment.kind == PT_DYNAMIC and segment.size:
             dynamic = True
             tags = _tags(stream, header, segment)
-    texts = _strings(stream, segments, tags)
+    base, limit = _string_table(segments, tags)
+    texts = _strings(stream, (base, limit), tags)
 
     def one(tag: int) -> str:
         return next(iter(texts(tag)), "")
@@ -195,6 +198,7 @@ def _facts(stream: BinaryIO, header: _Header, segments: list[_Segment]) -> ElfFa
         needed=texts(DT_NEEDED),
         rpath=one(DT_RPATH),
         runpath=one(DT_RUNPATH),
+        strings=(base, limit),
     )
 
 
@@ -209,22 +213,23 @@ def _tags(stream: BinaryIO, header: _Header, segment: _Segment) -> dict[int, lis
     return tags
 
 
+def _string_table(segments: list[_Segment], tags: dict[int, list[int]]) -> tuple[int, int]:
+    """Find the dynamic string table in the file: offset and size, or nothing (size 0)."""
+    address, limit = tags.get(DT_STRTAB, [0])[0], tags.get(DT_STRSZ, [0])[0]
+    for s in segments:
+        if s.kind == PT_LOAD and s.address <= address < s.address + s.size:
+            return s.offset + address - s.address, limit
+    return 0, 0
+
+
 def _strings(
-    stream: BinaryIO, segments: list[_Segment], tags: dict[int, list[int]]
+    stream: BinaryIO, table: tuple[int, int], tags: dict[int, list[int]]
 ) -> Callable[[int], tuple[str, ...]]:
     """Make a look-up of a dynamic tag's strings."""
-    address, limit = tags.get(DT_STRTAB, [0])[0], tags.get(DT_STRSZ, [0])[0]
-    base = next(
-        (
-            s.offset + address - s.address
-            for s in segments
-            if s.kind == PT_LOAD and s.address <= address < s.address + s.size
-        ),
-        None,
-    )
+    base, limit = table
 
     def text(offset: int) -> str:
-        if base is None or offset >= limit:
+        if offset >= limit:
             raise _DamagedError("string outside of its table")
         stream.seek(base + offset)
         raw = stream.read(min(MAX_STRING, limit - offset))

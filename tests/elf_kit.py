@@ -34,12 +34,13 @@ def elf(
     rpath: str = "",
     runpath: str = "",
     shape: Shape = Shape(),
+    imports: tuple[str, ...] = (),
     extra: bytes = b"",
     dynamic: bool = True,
 ) -> bytes:
     """Write a minimal ELF file; `extra` bytes follow the string table."""
     table, offsets = b"\0", {}
-    for text in (*needed, soname, rpath, runpath):
+    for text in (*needed, soname, rpath, runpath, *imports):
         offsets[text] = len(table) if text else 0
         table += text.encode("utf-8", "surrogateescape") + b"\0" if text else b""
     order, wide = "<" if shape.little else ">", shape.bits == 64

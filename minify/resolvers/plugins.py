@@ -33,7 +33,8 @@ from minify.yamltext import parse_yaml
 
 MIN_SIZE = 52
 CHUNK, OVERLAP = 4 << 20, 512
-MAX_SCAN = 512 << 20  # bytes of one file that are searched for names
+MAX_SCAN = 512 << 20  # bytes of one file that are searched for names of libraries
+MAX_NAMES = 16 << 20  # bytes of a table of imported names
 HEAVY = 8 << 20  # a plugin of that many bytes is worth telling about
 OPENERS = (b"dlopen", b"dlmopen", b"g_module_open")  # lt_dlopen, uv_dlopen … hold the first
 ICONV = (b"\0iconv_open\0", b"\0libiconv_open\0")
@@ -54,14 +55,10 @@ class Row:
     reason: str
     but: tuple[str, ...] = ()
 
-
-@dataclass(frozen=True)
-class Strings:
-    """What was seen in a file's bytes."""
-
-    names: tuple[str, ...] = ()
-    opens: bool = False
-    converts: bool = False
+    def fits(self, entry: Entry, facts: ElfFacts) -> bool:
+        """Whether the row is about this file, by its name or its soname."""
+        names = (entry.path.rpartition("/")[2], facts.soname)
+        return any(fnmatch.fnmatchcase(name, glob) for glob in self.when for name in names)
 
 
 class PluginsResolver:
@@ -76,7 +73,11 @@ class PluginsResolver:
 
     @cached_property
     def _rows(self) -> tuple[Row, ...]:
-        return read_rows((files("minify.policies") / "plugins.yaml").read_text("utf-8"))
+        return read_rows(_table(), "rows")
+
+    @cached_property
+    def _weak(self) -> tuple[Row, ...]:
+        return read_rows(_table(), "weak")
 
     def needs(self, scene: Scene, entry: Entry) -> Iterable[Need | Finding]:
         """Name what this program or library is likely to load while it runs."""
@@ -92,11 +93,12 @@ class PluginsResolver:
         if entry.path not in scene.touched:
             return
         process = process_of(world, entry.path)
-        strings = _strings(scene.tree, entry)
-        if process is not None and strings.opens:
-            yield from self._by_strings(world, entry, process, strings.names)
+        imports = _imports(scene.tree, entry, facts)
+        if process is not None and any(word in imports for word in OPENERS):
+            yield from self._by_strings(world, entry, process)
         if process is not None and process.libc == "glibc":
-            yield from self._gconv(scene, entry, process, converts=strings.converts)
+            converts = any(word in imports for word in ICONV)
+            yield from self._gconv(scene, entry, process, converts=converts)
 
     def _see(self, scene: Scene) -> World:
         if self._world is None or self._scene is not scene:
@@ -108,9 +110,9 @@ class PluginsResolver:
         return self._world
 
     def _by_table(self, tree: Tree, entry: Entry, facts: ElfFacts) -> Iterator[Need]:
-        folder, _, name = entry.path.rpartition("/")
+        folder = posixpath.dirname(entry.path)
         for row in self._rows:
-            if not any(fnmatch.fnmatchcase(n, w) for w in row.when for n in (name, facts.soname)):
+            if not row.fits(entry, facts):
                 continue
             reason = Reason(f"{self.name}:{row.id}", entry.path, row.reason)
             but = compile_globs(row.but)
@@ -118,14 +120,13 @@ class PluginsResolver:
                 path = posixpath.normpath(pattern.replace("${dir}", folder))
                 yield from (Need(p, reason) for p in expand(tree, path) if not but.match(p))
 
-    def _by_strings(
-        self, world: World, entry: Entry, process: Process, names: tuple[str, ...]
-    ) -> Iterator[Need | Finding]:
+    def _by_strings(self, world: World, entry: Entry, process: Process) -> Iterator[Need | Finding]:
         seeker = Loaded(entry.path, entry.path, process.facts)
         dirs = search_dirs(world, process, seeker)
         own = {process.facts.soname, entry.path.rpartition("/")[2], process.interp}
         own.update(process.facts.needed)
-        for name in names:
+        own.update(n for weak in self._weak if weak.fits(entry, process.facts) for n in weak.keep)
+        for name in _strings(world.tree, entry):
             if name in own or ("/" in name and not name.startswith("/")):
                 continue
             places, short = (("",), name.lstrip("/")) if "/" in name else (dirs, name)
@@ -162,19 +163,23 @@ class PluginsResolver:
                 yield Need(path, setup)
                 if "/pam." not in path or not tree.is_file(path):
                     continue
-                for module in pam_modules(tree.read(path, 1 << 20)):
+                for module, required in pam_modules(tree.read(path, 1 << 20)).items():
                     spelled = [module] if module.startswith("/") else []
                     found = next(
                         filter(tree.is_file, spelled or (f"{d}/{module}" for d in places)), ""
                     )
                     if found:
                         yield Need(found, Reason(self.name, path, f"names {module}"))
-                    else:
+                    elif required:
                         yield Finding(self.name, path, f"PAM module not in the image: {module}")
 
 
-def read_rows(text: str) -> tuple[Row, ...]:
-    """Read the table; alternatives in braces are written out."""
+def _table() -> str:
+    return (files("minify.policies") / "plugins.yaml").read_text("utf-8")
+
+
+def read_rows(text: str, part: str) -> tuple[Row, ...]:
+    """Read a part of the table; alternatives in braces are written out."""
     return tuple(
         Row(
             row["id"],
@@ -183,7 +188,7 @@ def read_rows(text: str) -> tuple[Row, ...]:
             row["reason"],
             tuple(row.get("except", ())),
         )
-        for row in parse_yaml(text, "plugins.yaml")["rows"]
+        for row in parse_yaml(text, "plugins.yaml")[part]
     )
 
 
@@ -196,11 +201,18 @@ def braces(pattern: str) -> list[str]:
     return [p for choice in match[1].split(",") for p in braces(f"{before}{choice}{after}")]
 
 
-def pam_modules(text: bytes) -> tuple[str, ...]:
-    """List the modules a PAM configuration names (pam.conf(5)), in order, each once."""
-    lines = text.decode("utf-8", "surrogateescape").replace("\\\n", " ").splitlines()
-    words = (w for line in lines for w in re.sub(r"\[[^]]*\]", " ", line.partition("#")[0]).split())
-    return tuple(dict.fromkeys(w for w in words if w.endswith(".so") and "=" not in w))
+def pam_modules(text: bytes) -> dict[str, bool]:
+    """Name the modules of a PAM configuration (pam.conf(5)), in order, and whether they must be.
+
+    A line that begins with "-" does without its module where it is absent.
+    """
+    found: dict[str, bool] = {}
+    for line in text.decode("utf-8", "surrogateescape").replace("\\\n", " ").splitlines():
+        words = re.sub(r"\[[^]]*\]", " ", line.partition("#")[0]).split()
+        for word in words:
+            if word.endswith(".so") and "=" not in word:
+                found[word] = found.get(word, False) or not words[0].startswith("-")
+    return found
 
 
 def _charsets(env: dict[str, str]) -> Iterator[str]:
@@ -217,31 +229,38 @@ def _may_be_elf(scene: Scene, entry: Entry) -> bool:
     return entry.executable or ".so" in name or (entry.path in scene.touched and "." not in name)
 
 
-def _strings(tree: Tree, entry: Entry) -> Strings:
-    """Search a file's bytes, piece by piece, for names of libraries and two functions."""
+def _imports(tree: Tree, entry: Entry, facts: ElfFacts) -> bytes:
+    """Read the table of the names a file imports and exports; empty for a static program."""
+    offset, size = facts.strings
+    if offset >= entry.size:
+        return b""
+    with tree.opener(entry) as stream:
+        stream.seek(offset)
+        return b"\0" + stream.read(min(size, MAX_NAMES))
+
+
+def _strings(tree: Tree, entry: Entry) -> tuple[str, ...]:
+    """Search a file's bytes, piece by piece, for names of libraries."""
     names: dict[str, None] = {}
-    opens = converts = False
     with tree.opener(entry) as stream:
         tail, done = b"", 0
         while done < MAX_SCAN and (piece := stream.read(CHUNK)):
             done += len(piece)
-            data = tail + piece
-            opens = opens or any(word in data for word in OPENERS)
-            converts = converts or any(word in data for word in ICONV)
-            names.update(dict.fromkeys(_names(data)))
-            tail = data[-OVERLAP:]
-    return Strings(tuple(names), opens, converts)
+            names.update(dict.fromkeys(_names(tail + piece)))
+            tail = (tail + piece)[-OVERLAP:]
+    return tuple(names)
 
 
 def _names(data: bytes) -> Iterator[str]:
     """Find NUL-enclosed names of shared objects; find() is much quicker than a pattern."""
-    at = data.find(b".so")
-    while at >= 0:
-        begin = data.rfind(b"\0", max(0, at - 252), at)
-        match = _SONAME.match(data, begin) if begin >= 0 else None
-        if match is not None:
-            yield match[1].decode("ascii", "replace")
-        at = data.find(b".so", match.end() if match is not None else at + 3)
+    for end in (b".so\0", b".so."):
+        at = data.find(end)
+        while at >= 0:
+            begin = data.rfind(b"\0", max(0, at - 252), at)
+            match = _SONAME.match(data, begin) if begin >= 0 else None
+            if match is not None:
+                yield match[1].decode("ascii", "replace")
+            at = data.find(end, at + 3)
 
 
 def make() -> PluginsResolver:
