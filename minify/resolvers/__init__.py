@@ -68,6 +68,7 @@ MODULES = (
     "ruby",
     "perl",
     "python",
+    "node",
 )
 
 

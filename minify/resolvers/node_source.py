@@ -1,0 +1,67 @@
+"""Which modules does JavaScript or TypeScript source name?
+
+The source is not parsed but searched for the forms in which a module can be named. That finds too
+much (names in comments), which costs a file that exists anyway, and nothing too little that a
+parser would find: it works on minified, bundled, typed and broken source alike.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+# require("x"), require.resolve("x"), import("x"), import "x", export/import ... from "x",
+# new Worker("x"), new URL("x", import.meta.url); minified: no spaces, any name for `require`.
+GAP = rb"(?:\s|/\*[^*]{0,80}\*/)*"
+NAMED = re.compile(
+    rb"(?:\b(?:require(?:\.resolve)?|import|Worker|URL|fork)" + GAP + rb"\(|\b(?:from|import))"
+    + GAP + rb"(['\"`])([^'\"`\n\r\\$]{1,200})\1"
+)  # fmt: skip
+CALLED = re.compile(rb"\b[\w$]{1,3}\((['\"])([^'\"\n\r\\]{1,200})\1\)")
+STRING = re.compile(rb"(['\"`])(@?[A-Za-z][\w.-]{0,60}(?:/[\w.-]{1,60})?)\1")
+
+
+def named(text: bytes) -> frozenset[str]:
+    """Specifiers in every form that loads a module by a constant name."""
+    found = {m[2] for m in NAMED.finditer(text)} | {m[2] for m in CALLED.finditer(text)}
+    return frozenset(s.decode("utf-8", "replace") for s in found)
+
+
+def strings(text: bytes) -> frozenset[str]:
+    """Strings that could be the name of a package, such as a view engine's or a driver's."""
+    return frozenset(m[2].decode("ascii") for m in STRING.finditer(text))
+
+
+def manifest(text: bytes) -> Mapping[str, Any] | None:
+    """Read a package.json; None when it is not a JSON object."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def dependencies(package: Mapping[str, Any]) -> Iterator[str]:
+    """Names of packages a package needs or can use when it runs (npm: package.json)."""
+    for field in ("dependencies", "optionalDependencies", "peerDependencies"):
+        value = package.get(field)
+        if isinstance(value, dict):
+            yield from (str(name) for name in value)
+    bundled = package.get("bundleDependencies", package.get("bundledDependencies"))
+    if isinstance(bundled, list):
+        yield from (str(name) for name in bundled)
+
+
+def targets(package: Mapping[str, Any]) -> Iterator[str]:
+    """Files a package.json names: main, module, bin, exports and imports of any condition."""
+    todo: list[Any] = [package.get(f) for f in ("main", "module", "bin", "exports", "imports")]
+    while todo:
+        value = todo.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, dict):
+            todo.extend(value.values())
+        elif isinstance(value, list):
+            todo.extend(value)
