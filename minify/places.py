@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import product
@@ -103,3 +103,22 @@ def weigh(tree: Tree, directory: str, skip: Callable[[str], bool]) -> Weight:
     plain = [e for e in found if e.kind is Kind.FILE]
     inodes = {e.inode or e.path: e.size for e in plain}  # hard-linked names weigh once
     return Weight(tuple(sorted(found, key=lambda e: e.path)), sum(inodes.values()), len(plain))
+
+
+def script_of_another(tree: Tree, entry: Entry, used: Container[str]) -> bool:
+    """Whether a file is a program for an interpreter that is not in use.
+
+    Kept for what lies beside it, it would bring a whole language along.
+    """
+    real = tree.resolve(entry.path).entry
+    if real is None or not real.executable:
+        return False
+    with tree.open(real.path) as stream:
+        head = stream.read(256)
+    if not head.startswith(b"#!"):
+        return False
+    words = head[2:].split(b"\n", 1)[0].decode("utf-8", "surrogateescape").split()
+    named = [w.rpartition("/")[2] for w in words if "=" not in w and not w.startswith("-")]
+    name = named[1] if named[:1] == ["env"] and len(named) > 1 else "".join(named[:1])
+    places = (f"/usr/local/bin/{name}", f"/usr/bin/{name}", f"/bin/{name}", *words[:1])
+    return all(tree.real(place) not in used for place in places)

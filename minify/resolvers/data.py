@@ -10,10 +10,11 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from minify.elf import read_elf
 from minify.facts import substitute, variables
 from minify.model import Entry, Finding, KeepLevel, Kind, Reason
 from minify.packages import above
-from minify.places import Places, load_places, runtime_homes, weigh
+from minify.places import Places, load_places, runtime_homes, script_of_another, weigh
 from minify.resolvers import Need, Resolver, Scene
 from minify.tree import Tree, normalise
 
@@ -21,6 +22,7 @@ BESIDE, NAMED, SHELL = "data:beside", "data:named", "data:shell"
 ELF = b"\x7fELF"
 # Functions of the C library that start a shell (system(3), popen(3)), as symbol names.
 STARTERS = (b"\0system\0", b"\0popen\0")
+SHELL_NAME = b"/bin/sh"
 LIBRARY = re.compile(r"\.so(\.[\w.]+)?$")
 WITHIN = frozenset(bytes([c]) for c in b"0123456789abcdefghijklmnopqrstuvwxyz"
                    b"ABCDEFGHIJKLMNOPQRSTUVWXYZ_.$}@%~+/-")  # fmt: skip
@@ -36,6 +38,7 @@ class _Index:
     homes: frozenset[str]
     singles: frozenset[str]
     paths: re.Pattern[bytes]
+    touched: frozenset[str]
     done: set[str] = field(default_factory=set)
 
     def foreign(self, path: str) -> bool:
@@ -94,7 +97,8 @@ def _look(scene: Scene) -> _Index:
     tops = "|".join(re.escape(name) for name in tree.children("/"))
     pattern = rf"/(?:{tops})(?:/[\w.+@%-]+)+".encode("utf-8", "surrogateescape")
     homes = runtime_homes(tree, places)
-    return _Index(tree, places, homes, frozenset(filter(None, singles)), re.compile(pattern))
+    alone = frozenset(filter(None, singles))
+    return _Index(tree, places, homes, alone, re.compile(pattern), scene.touched)
 
 
 def _paths(index: _Index, data: bytes) -> list[bytes]:
@@ -132,11 +136,16 @@ def _whole(index: _Index, folder: str, because: str) -> Iterator[Need | Finding]
         return
     size, count = 0, 0
     for entry in found.entries:
-        if folder == because or not LIBRARY.search(entry.path):
+        if folder == because or not _runnable(index, entry):
             size, count = size + entry.size, count + 1
             yield Need(entry.path, Reason(BESIDE, because, folder))
     if count > 1:
         yield Finding(BESIDE, folder, f"kept {count} entries, {size} bytes")
+
+
+def _runnable(index: _Index, entry: Entry) -> bool:
+    """Whether a file is code: reading a directory's data says nothing about it."""
+    return bool(LIBRARY.search(entry.path)) or script_of_another(index.tree, entry, index.touched)
 
 
 # ---------------------------------------------------------------- named
@@ -151,9 +160,17 @@ def _of_program(index: _Index, entry: Entry) -> Iterator[Need | Finding]:
     data = index.tree.read(entry.path)
     for path in _paths(index, data):
         yield from _named(index, entry, path, commands=False)
-    if any(symbol in data for symbol in STARTERS):
+    if _starts_shells(data):
         for shell in index.places.shells:
-            yield Need(shell, Reason(SHELL, entry.path, "calls system(3) or popen(3)"))
+            yield Need(shell, Reason(SHELL, entry.path, "starts commands through a shell"))
+
+
+def _starts_shells(data: bytes) -> bool:
+    """Whether a program calls system(3) or popen(3), or it or a library names a shell itself."""
+    if SHELL_NAME in data:
+        return True
+    facts = read_elf(data) if any(symbol in data for symbol in STARTERS) else None
+    return facts is not None and bool(facts.interp)
 
 
 def _of_text(index: _Index, entry: Entry) -> Iterator[Need | Finding]:
@@ -196,8 +213,10 @@ def _named_folder(index: _Index, entry: Entry, path: str, found: Entry) -> Itera
         text = f"left out {weight.files} files, {weight.size} bytes, named by {entry.path}"
         yield Finding(NAMED, found.path, text)
         return
-    for below in weight.entries:
+    kept = [e for e in weight.entries if not script_of_another(index.tree, e, index.touched)]
+    for below in kept:
         yield Need(below.path, Reason(NAMED, entry.path, path))
     if weight.files:
-        text = f"kept {weight.files} files, {weight.size} bytes, named by {entry.path}"
+        size = sum(e.size for e in kept if e.kind is Kind.FILE)
+        text = f"kept {len(kept)} entries, {size} bytes, named by {entry.path}"
         yield Finding(NAMED, found.path, text)
