@@ -43,7 +43,7 @@ class _Work:
 
 
 def unpack(
-    tar: Span, folder: Path, *, rootless: bool = False, limits: Limits = DEFAULT
+    tar: Span, folder: Path | str, *, rootless: bool = False, limits: Limits = DEFAULT
 ) -> tuple[str, ...]:
     """Unpack an uncompressed layer tar; returns the folders it has only as parents, sorted.
 

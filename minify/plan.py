@@ -39,7 +39,8 @@ def _drives(image: Image, options: Options) -> tuple[Drive, ...]:
     """The user's drives, or `GET /` on every exposed port; and always the health check."""
     drives: tuple[Drive, ...] = options.drives
     if not any(d.KIND in ("http", "tcp") for d in drives) and options.default_drives:
-        drives = (HttpDrive(id="GET /"), *drives)
+        # A port that accepts and stays silent is not HTTP: no need to wait long to know.
+        drives = (HttpDrive(id="GET /", timeout=10.0), *drives)
     check = image.config.healthcheck
     if check:
         shell = image_shell(image)

@@ -24,6 +24,9 @@ PACKAGES = {"strace": "strace", "runc": "runc", "crun": "crun", "skopeo": "skope
             "nsenter": "util-linux", "zstd": "zstd"}  # fmt: skip
 
 
+TooSlow = subprocess.TimeoutExpired  # what a child's own `communicate` raises
+
+
 @dataclass(frozen=True)
 class Finished:
     """A program that ended: its exit status and what it wrote."""

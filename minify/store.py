@@ -33,6 +33,7 @@ from minify.images.span import Span
 from minify.workspace import write_document
 
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+NAMES_LOCK = "sha256:" + "0" * 64
 HINT_HOME = "set MINIFY_HOME to a writable folder"
 
 
@@ -175,9 +176,17 @@ class Store:
 
     def set_name(self, name: str, digest: str) -> None:
         """Give an image a name (moving the name if another image has it)."""
-        with self._writing("sha256:" + "0" * 64):
-            names = {**self.names(), name: digest}
-            write_document(self.home / "names.json", json.dumps(names, indent=1, sort_keys=True))
+        with self._writing(NAMES_LOCK):
+            self._write_names({**self.names(), name: digest})
+
+    def forget_name(self, name: str) -> None:
+        """Take a name away from whatever image has it."""
+        with self._writing(NAMES_LOCK):
+            names = {k: v for k, v in self.names().items() if k != name}
+            self._write_names(names)
+
+    def _write_names(self, names: dict[str, str]) -> None:
+        write_document(self.home / "names.json", json.dumps(names, indent=1, sort_keys=True))
 
     def remove_image(self, digest: str) -> None:
         """Forget an image that has no name; its layers go with the next `collect`."""

@@ -27,26 +27,22 @@ INSIDE = "/.minify"
 GATE = f"{INSIDE}/out/gate"
 DRAIN = 120.0  # seconds to wait for a watcher to write down what it has seen
 
-# Every system call with a path (probes/README.md). The last line names what each new process or
-# thread calls at once: with --seccomp-bpf strace stops a child on *every* call until its first
-# traced one.
-_CHANGES = (
-    "chdir,fchdir,chroot,pivot_root,rename,renameat,renameat2,unlink,unlinkat,mkdir,mkdirat,rmdir,"
-    "link,linkat,symlink,symlinkat,truncate,mknod,mknodat,bind,connect,"
-    "chmod,fchmodat,chown,lchown,fchownat,utimensat,fork,vfork,clone,clone3"
+# The sets and options are probes/README.md's, the reasons are in docs/adr/0002-two-watchers.md.
+PATHS = "%file,?getdents,?getdents64,?connect,?bind,?fchdir,?fork,?vfork,?clone,?clone3"
+NEWBORN = "?set_robust_list,?rseq,?set_tid_address,?rt_sigprocmask"
+LIGHT = (
+    "?execve,?execveat,?chdir,?chroot,?access,?faccessat,?faccessat2,?readlink,?readlinkat,"
+    "?mount,?umount2,?pivot_root,?inotify_add_watch,?rename,?renameat,?renameat2,?link,"
+    "?linkat,?symlink,?symlinkat,?unlink,?unlinkat,?mkdir,?mkdirat,?rmdir,?mknod,?mknodat,"
+    "?chmod,?fchmodat,?chown,?lchown,?fchownat,?truncate,?utime,?utimes,?utimensat,"
+    "?futimesat,?getdents,?getdents64,?connect,?bind,?fchdir,?fork,?vfork,?clone,?clone3"
 )
-_FIRST_CALLS = "set_robust_list,rseq,set_tid_address,gettid,prctl"
-_LOOKS = "readlink,readlinkat,access,faccessat,faccessat2,statfs,inotify_add_watch"
-_HOT = "open,openat,openat2,creat,stat,lstat,newfstatat,statx,stat64,lstat64,fstatat64"
-_EXEC = "execve,execveat"
 CALLS = {
-    Watch.FULL: ",".join("?" + c for c in f"{_EXEC},{_HOT},{_LOOKS},{_CHANGES}".split(",")),
-    Watch.LIGHT: ",".join(
-        "?" + c for c in f"{_EXEC},{_LOOKS},{_CHANGES},{_FIRST_CALLS}".split(",")
-    ),
+    Watch.FULL: f"{PATHS},{NEWBORN}",
+    Watch.LIGHT: f"{LIGHT},{NEWBORN}",
+    Watch.ATTACHED: PATHS,
 }
-CALLS[Watch.ATTACHED] = CALLS[Watch.FULL]
-OPTIONS = ("-f", "-y", "-qq", "-s", "0", "-e", "signal=none")
+OPTIONS = ("-f", "-y", "-q", "-a", "1", "-s", "256", "-e", "signal=none")
 
 
 @dataclass(frozen=True)

@@ -124,16 +124,17 @@ def check(drive: dict[str, Any]) -> None:
 
 
 def main() -> int:
-    """Read the request from stdin, answer its drives; returns the contract's exit status."""
-    try:
-        drives = json.loads(sys.stdin.readline())["drives"]
+    """Answer each line of requests until stdin ends; returns the contract's exit status."""
+    for line in iter(sys.stdin.readline, ""):
+        try:
+            drives = json.loads(line)["drives"]
+            for drive in drives:
+                check(drive)
+        except (ValueError, KeyError, TypeError, AttributeError, re.error) as error:
+            print(f"drive_tcp: bad request: {error!r}", file=sys.stderr)
+            return 2
         for drive in drives:
-            check(drive)
-    except (ValueError, KeyError, TypeError, AttributeError, re.error) as error:
-        print(f"drive_tcp: bad request: {error!r}", file=sys.stderr)
-        return 2
-    for drive in drives:
-        print(json.dumps(drive_one(drive)), flush=True)
+            print(json.dumps(drive_one(drive)), flush=True)
     return 0
 
 

@@ -290,7 +290,7 @@ class Supervisor:
         except BlockingIOError:
             return False
         rest = self.partial.get(reader, b"") + data
-        end = len(rest) if len(rest) > LINE else rest.rfind(b"\n") + 1
+        end = len(rest) if len(rest) > LINE or not data else rest.rfind(b"\n") + 1
         self.partial[reader] = rest[end:]
         if end and self.room > 0:
             self.room -= os.write(self.log, rest[:end][: self.room])
@@ -339,11 +339,8 @@ class Supervisor:
     def drain(self) -> None:
         """Take the output that is still in the pipes: whoever could write more is dead."""
         for key in list(self.selector.get_map().values()):
-            if key.data == self.take_output:
-                while self.take_output(key.fd):
-                    pass
-                if rest := self.partial.pop(key.fd, b""):
-                    os.write(self.log, rest + b"\n")
+            while key.data == self.take_output and self.take_output(key.fd):
+                pass
 
     def end(self) -> NoReturn:
         """Kill the container, remove its cgroup and state, leave."""

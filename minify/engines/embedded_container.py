@@ -8,7 +8,6 @@ import shlex
 import shutil
 import signal
 import stat
-import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ from minify.errors import EngineError, TraceError, Unsupported
 from minify.extract import unpack
 from minify.images.span import Span
 from minify.probe import NOT_PERMITTED, Probe
-from minify.run import program, start
+from minify.run import TooSlow, program, start
 
 CREATE = 60.0  # seconds; a copy of a big root file system may be part of it
 ANSWER = 30.0
@@ -111,7 +110,7 @@ class EmbeddedContainer:
         """Unpack a tar archive at the container's root (it need not have started)."""
         tar = self.place.folder / "put.tar"
         tar.write_bytes(archive)
-        unpack(Span(tar, 0, len(archive)), Path(f"/proc/{self._pid}/root/."))
+        unpack(Span(tar, 0, len(archive)), f"/proc/{self._pid}/root/.")
         if not self._started:
             self._before = dict(self._changes())
 
@@ -142,7 +141,7 @@ class EmbeddedContainer:
         with start([*enter, *runtime, *argv]) as child:
             try:
                 out, err = child.communicate(timeout=timeout)
-            except subprocess.TimeoutExpired:
+            except TooSlow:
                 return TOO_SLOW, b""
         complaint = words.read_text(errors="replace") if words.exists() else ""
         if child.returncode and complaint:
@@ -209,7 +208,7 @@ class EmbeddedContainer:
         changed = sorted(p for p, when in self._changes() if self._before.get(p) != when)
         return tuple(
             path
-            for path, following in zip(changed, [*changed[1:], ""], strict=True)
+            for path, following in zip(changed, [*changed, ""][1:], strict=True)
             if not following.startswith(path + "/") and not self._ignored(path)
         )
 

@@ -59,11 +59,11 @@ def working_runtime(cache: Path, machine: Machine, wanted: str = "") -> str:
 
     The answer is remembered in the cache by program and boot.
     """
-    memory, complaints = _remembered(cache), []
+    memory, complaints = _remembered(cache), list[str]()
     found = {name: shutil.which(name) for name in ((wanted,) if wanted else RUNTIMES)}
-    for path in filter(None, found.values()):
-        if _key(path) in memory:
-            return path
+    for known in filter(None, found.values()):
+        if _key(known) in memory:
+            return known
     for name, path in found.items():
         why = complaint(cache, machine, path) if path else "not installed"
         if path and not why:

@@ -1,7 +1,7 @@
 """Who a container runs as: Docker's forms of USER, looked up in the image's own files.
 
-`name`, `uid`, `name:group`, `uid:gid` and mixtures. Names win over numbers, as in Docker: a user
-whose *name* is a number is found by it.
+`name`, `uid`, `name:group`, `uid:gid` and mixtures. A number is always an ID, as in Docker, even
+where it is somebody's name.
 """
 
 from __future__ import annotations
@@ -40,12 +40,13 @@ def identity(tree: Tree, user: str) -> Identity:
 
 
 def _user(tree: Tree, wanted: str) -> Identity:
-    rows = list(_rows(tree, "/etc/passwd", 6))
-    for matches in (lambda r: r[0] == wanted, lambda r: r[2] == wanted):
-        for row in filter(matches, rows):
-            if _number(row[2]) is not None and _number(row[3]) is not None:
-                return Identity(int(row[2]), int(row[3]), (), row[5] or "/", row[0])
     number = _number(wanted)
+    for row in _rows(tree, "/etc/passwd", 6):
+        uid, gid = _number(row[2]), _number(row[3])
+        if uid is None or gid is None:
+            continue
+        if uid == number or (number is None and row[0] == wanted):
+            return Identity(uid, gid, (), row[5], row[0])
     if number is None:
         raise EngineError(
             f"user {wanted} is not in the image's /etc/passwd", hint="name one with --user UID"
@@ -54,17 +55,16 @@ def _user(tree: Tree, wanted: str) -> Identity:
 
 
 def _group(tree: Tree, wanted: str) -> int:
-    rows = list(_rows(tree, "/etc/group", 3))
-    for matches in (lambda r: r[0] == wanted, lambda r: r[2] == wanted):
-        for row in filter(matches, rows):
-            if (number := _number(row[2])) is not None:
-                return number
     number = _number(wanted)
-    if number is None:
-        raise EngineError(
-            f"group {wanted} is not in the image's /etc/group", hint="name one with --user UID:GID"
-        )
-    return number
+    if number is not None:
+        return number
+    for row in _rows(tree, "/etc/group", 3):
+        gid = _number(row[2])
+        if gid is not None and row[0] == wanted:
+            return gid
+    raise EngineError(
+        f"group {wanted} is not in the image's /etc/group", hint="name one with --user UID:GID"
+    )
 
 
 def _memberships(tree: Tree, name: str) -> Iterator[int]:

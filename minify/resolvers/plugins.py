@@ -39,6 +39,7 @@ HEAVY = 8 << 20  # a plugin of that many bytes is worth telling about
 OPENERS = (b"dlopen", b"dlmopen", b"g_module_open")  # lt_dlopen, uv_dlopen … hold the first
 ICONV = (b"\0iconv_open\0", b"\0libiconv_open\0")
 _SONAME = re.compile(rb"\0([\w+.@/-]{1,250}\.so(?:\.\d+)*)(?=\0)")
+_END = re.compile(rb"\.so[.\0]")
 _BRACES = re.compile(r"\{([^{}]*,[^{}]*)\}")
 # gconv modules for what is met in practice; glibc itself has UTF-8, ASCII, UCS-2 and UCS-4.
 CHARSETS = ("UTF-16", "UTF-32", "UTF-7", "UNICODE", "ISO8859-1", "ISO8859-15", "CP1252", "CP1251")
@@ -246,21 +247,19 @@ def _strings(tree: Tree, entry: Entry) -> tuple[str, ...]:
         tail, done = b"", 0
         while done < MAX_SCAN and (piece := stream.read(CHUNK)):
             done += len(piece)
-            names.update(dict.fromkeys(_names(tail + piece)))
-            tail = (tail + piece)[-OVERLAP:]
+            names.update(dict.fromkeys(_names(tail + piece[:OVERLAP])))
+            names.update(dict.fromkeys(_names(piece)))
+            tail = (tail + piece)[-OVERLAP:] if len(piece) < OVERLAP else piece[-OVERLAP:]
     return tuple(names)
 
 
 def _names(data: bytes) -> Iterator[str]:
-    """Find NUL-enclosed names of shared objects; find() is much quicker than a pattern."""
-    for end in (b".so\0", b".so."):
-        at = data.find(end)
-        while at >= 0:
-            begin = data.rfind(b"\0", max(0, at - 252), at)
-            match = _SONAME.match(data, begin) if begin >= 0 else None
-            if match is not None:
-                yield match[1].decode("ascii", "replace")
-            at = data.find(end, at + 3)
+    """Find NUL-enclosed names of shared objects, from their ends: few places hold an end."""
+    for end in _END.finditer(data):
+        begin = data.rfind(b"\0", max(0, end.start() - 252), end.start())
+        match = _SONAME.match(data, begin) if begin >= 0 else None
+        if match is not None:
+            yield match[1].decode("ascii", "replace")
 
 
 def make() -> PluginsResolver:

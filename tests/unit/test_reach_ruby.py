@@ -107,7 +107,10 @@ def test_bad_source_costs_precision_only(data: bytes) -> None:
 
 
 def test_dependencies_of_a_gemspec() -> None:
-    text = b's.add_runtime_dependency(%q<rack>.freeze)\nelse s.add_dependency("rake")\ns.add_dependency "tilt", "~> 2"\n'
+    text = (
+        b"s.add_runtime_dependency(%q<rack>.freeze)\nelse s.add_dependency('rake')\n"
+        b"s.add_dependency 'tilt', '~> 2'\n"
+    )
     assert dependencies(text + b"s.add_development_dependency('rake')") == {"rack", "tilt"}
 
 
