@@ -148,11 +148,11 @@ def _dpkg(work: _Gathering) -> None:
 
 def _with_parents(work: _Gathering, path: str, package: str) -> None:
     """Own a file of a database that does not list directories."""
-    while path and path != "/":
-        work.own(path, package)
-        path = path.rpartition("/")[0]
-        if work.parents.get(path) in work.directories:
-            return
+    work.own(path, package)
+    parent = path.rpartition("/")[0]
+    while parent and (real := work.tree.real(parent)) and real not in work.directories:
+        work.directories.add(real)
+        parent = parent.rpartition("/")[0]
 
 
 def _apk(work: _Gathering) -> None:
@@ -166,7 +166,7 @@ def _apk(work: _Gathering) -> None:
             elif key == "F:":
                 folder = f"/{value}".rstrip("/")
                 if folder:
-                    _with_parents(work, folder, package)
+                    _with_parents(work, f"{folder}/", package)
             elif key == "R:":
                 work.own(f"{folder}/{value}", package)
 

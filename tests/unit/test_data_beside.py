@@ -1,0 +1,143 @@
+"""Data beside code: the rest of a directory, the paths that programs name, and shells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from minify.model import Finding, ImageConfig, KeepLevel
+from minify.resolvers import Need, Scene
+from minify.resolvers.data import Data
+from minify.tree import Tree
+from tests.kit import Content, Exec, Link, tree
+
+ELF = b"\x7fELF" + b"\0" * 60
+
+
+def run(
+    files: Tree,
+    touched: Iterable[str],
+    listed: Iterable[str] = (),
+    env: dict[str, str] | None = None,
+) -> tuple[set[str], list[Finding]]:
+    seen = frozenset(touched)
+    scene = Scene(files, ImageConfig(), env or {}, frozenset(), seen, frozenset(listed),
+                  KeepLevel.REACH)  # fmt: skip
+    resolver = Data()
+    found = [n for p in (*touched, *listed) for n in resolver.needs(scene, files.entries[p])]
+    return (
+        {n.path for n in found if isinstance(n, Need)},
+        [n for n in found if isinstance(n, Finding)],
+    )
+
+
+def kept(files: Mapping[str, Content], touched: Iterable[str], **more: Iterable[str]) -> set[str]:
+    return run(tree(files), touched, **more)[0]
+
+
+def test_the_rest_of_a_small_directory_of_data_is_kept_up_to_its_top() -> None:
+    files = {"/usr/share/app/en/a.txt": "x", "/usr/share/app/de/a.txt": "x", "/usr/share/o/x": "x"}
+    assert kept(files, ["/usr/share/app/en/a.txt"]) >= {"/usr/share/app/de/a.txt"}
+    assert "/usr/share/o/x" not in kept(files, ["/usr/share/app/en/a.txt"])
+
+
+def test_shared_directories_and_language_packages_are_not_data() -> None:
+    files = {"/etc/passwd": "x", "/etc/b": "x", "/usr/lib/python3/dist-packages/a.py": "",
+             "/usr/lib/python3/dist-packages/b.py": "", "/tmp/a": "", "/tmp/b": ""}  # fmt: skip
+    touched = ["/etc/passwd", "/usr/lib/python3/dist-packages/a.py", "/tmp/a"]
+    assert kept(files, touched) == set()
+    assert kept(files, [], listed=["/usr/lib/python3/dist-packages", "/etc", "/tmp"]) == set()
+
+
+def test_a_library_is_no_evidence_for_data_and_reading_data_none_for_libraries() -> None:
+    files = {"/usr/lib/app/x.so": ELF, "/usr/lib/app/t.txt": "x", "/usr/lib/app/u.txt": "x"}
+    assert kept(files, ["/usr/lib/app/x.so"]) == set()
+    assert kept(files, ["/usr/lib/app/t.txt"]) == {"/usr/lib/app/t.txt", "/usr/lib/app/u.txt"}
+    assert "/usr/lib/app/x.so" in kept(files, [], listed=["/usr/lib/app"])
+
+
+def test_a_directory_that_is_too_large_is_left_out_and_said() -> None:
+    files = tree({"/usr/share/app/a": "x", "/usr/share/app/b": "x"})
+    entries = dict(files.entries)
+    entries["/usr/share/app/b"] = replace(entries["/usr/share/app/b"], size=9 << 20)
+    paths, findings = run(Tree(entries, files.opener), ["/usr/share/app/a"])
+    assert paths == set()
+    assert "left out 2 files" in findings[0].message
+
+
+def test_the_zone_of_the_clock_says_nothing_about_other_zones() -> None:
+    files = {"/etc/localtime": Link("/usr/share/zoneinfo/Etc/UTC"), "/usr/share/zoneinfo/Etc/UTC":
+             "x", "/usr/share/zoneinfo/Europe/Berlin": "x", "/usr/share/zoneinfo/right/a": "x",
+             "/usr/share/zoneinfo/Asia/Tokyo": "x"}  # fmt: skip
+    assert kept(files, ["/usr/share/zoneinfo/Etc/UTC"]) == set()
+    mine = run(tree(files), ["/usr/share/zoneinfo/Asia/Tokyo"], env={"TZ": "Asia/Tokyo"})[0]
+    assert mine == set()
+    other = kept(files, ["/usr/share/zoneinfo/Europe/Berlin"])
+    assert "/usr/share/zoneinfo/Asia/Tokyo" in other
+    assert not any("/right" in path for path in other)
+
+
+def test_paths_that_a_program_names() -> None:
+    text = (
+        b"\0/usr/share/app/words\0x/usr/share/app/inner\0/usr/bin/other\0/usr/libexec/app/helper\0"
+    )
+    files: dict[str, Content] = {
+        "/usr/bin/app": Exec(ELF + text + b"--data=/var/lib/tables:\0/usr/share\0"),
+        "/usr/share/app/words": "x",
+        "/usr/share/app/inner": "x",
+        "/usr/bin/other": Exec(b"x"),
+        "/usr/libexec/app/helper": Exec(b"x"),
+        "/var/lib/tables/one": "x",
+    }
+    assert kept(files, ["/usr/bin/app"]) == {
+        "/usr/share/app/words",
+        "/usr/libexec/app/helper",
+        "/var/lib/tables",
+        "/var/lib/tables/one",
+        "/usr/share",
+    }
+
+
+def test_paths_that_text_names_commands_included_comments_not() -> None:
+    files: dict[str, Content] = {
+        "/opt/x/app.conf": "mailer = /usr/sbin/sendmail\n# /usr/bin/perl\n  root /srv/site;\n",
+        "/usr/sbin/sendmail": Exec(b"x"),
+        "/usr/bin/perl": Exec(b"x"),
+        "/srv/site/index.html": "x",
+    }
+    found = kept(files, ["/opt/x/app.conf"])
+    assert {"/usr/sbin/sendmail", "/srv/site/index.html"} <= found
+    assert "/usr/bin/perl" not in found
+
+
+def test_accounts_name_shells_that_nobody_needs() -> None:
+    files: dict[str, Content] = {
+        "/etc/passwd": "root:x:0:0::/root:/bin/bash\n",
+        "/bin/bash": Exec(b"x"),
+    }
+    assert kept(files, ["/etc/passwd"]) == set()
+
+
+def test_a_named_directory_brings_no_script_of_a_language_that_is_not_used() -> None:
+    files: dict[str, Content] = {
+        "/usr/lib/libssl.so.3": ELF + b"\0/usr/lib/ssl\0",
+        "/usr/lib/ssl/openssl.cnf": "x",
+        "/usr/lib/ssl/misc/CA.pl": Exec(b"#!/usr/bin/env perl\n"),
+        "/usr/lib/ssl/misc/CA": Link("CA.pl"),
+        "/usr/bin/perl": Exec(ELF),
+    }
+    found = kept(files, ["/usr/lib/libssl.so.3"])
+    assert "/usr/lib/ssl/openssl.cnf" in found
+    assert not any("CA" in path for path in found)
+    assert "/usr/lib/ssl/misc/CA.pl" in kept(files, ["/usr/bin/perl", "/usr/lib/libssl.so.3"])
+
+
+def test_a_shell_is_kept_for_what_names_it() -> None:
+    files: dict[str, Content] = {
+        "/usr/bin/a": Exec(ELF + b"\0/bin/sh\0"),
+        "/usr/lib/libdata.so": ELF + b"\0system\0",
+        "/usr/lib/libc.so.6": ELF + b"\0/bin/sh\0",
+        "/bin/sh": Exec(b"x"),
+    }
+    assert "/bin/sh" in kept(files, ["/usr/bin/a"])
+    assert "/bin/sh" not in kept(files, ["/usr/lib/libdata.so", "/usr/lib/libc.so.6"])
