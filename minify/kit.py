@@ -77,7 +77,7 @@ class Kit:
         return (*self._start("strace"), *options, "-o", output, "--")
 
     def gate_argv(
-        self, fifo: str, keep_pwd: bool = False, env: Mapping[str, str] | None = None
+        self, fifo: str, *, keep_pwd: bool = False, env: Mapping[str, str] | None = None
     ) -> tuple[str, ...]:
         """Make the argv prefix that waits for a line in a FIFO, then becomes what follows it.
 

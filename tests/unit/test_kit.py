@@ -74,7 +74,7 @@ def test_gate_waits_and_changes_nothing(
 ) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
-    argv = [*made.gate_argv(str(fifo), keep_pwd, env), "/usr/bin/env", "-0"]
+    argv = [*made.gate_argv(str(fifo), keep_pwd=keep_pwd, env=env), "/usr/bin/env", "-0"]
     child = subprocess.Popen(argv, env=env, stdout=subprocess.PIPE)
     with open(fifo, "w") as gate:
         assert child.poll() is None  # it had to be there to let us open, and it still waits
