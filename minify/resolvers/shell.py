@@ -10,6 +10,7 @@ import posixpath
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from minify.folders import is_shared
 from minify.model import Entry, Finding, KeepLevel, Kind, Reason
 from minify.resolvers import Need, Resolver, Scene
 from minify.resolvers.shell_data import (
@@ -17,17 +18,19 @@ from minify.resolvers.shell_data import (
     BUILTINS,
     CARRIERS,
     DEFAULT_PATH,
+    INSIDE,
     SHELLS,
     START_FILES,
     STRINGS,
     WHOLE_DIRS,
     WRAPPERS,
 )
-from minify.resolvers.shell_parse import Command, Names, initial, read_script
+from minify.resolvers.shell_parse import Command, Names, first_words, initial, read_script
 from minify.syntax import LIMIT
 from minify.tree import glob_regex
 
 RULE = "shell"
+Words = tuple[tuple[str, ...], ...]  # of each word of a command, everything it may be
 DEEPEST = 8  # scripts sourcing scripts, strings within strings
 DIR_FILES, DIR_BYTES = 200, 1024 * 1024  # a directory a script works on is kept up to this
 
@@ -175,6 +178,9 @@ def _read(reading: _Reading, source: bytes, depth: int) -> Iterator[Need | Findi
     script = read_script(source, reading.names)
     if script.broken:
         yield Finding(RULE, reading.because, "syntax not understood in places: analysed in part")
+        for name in first_words(source):
+            if not _builtin(reading, name) and (found := _lookup(reading, name)):
+                yield reading.need(found, f"command {name}")
     sourced = [item for c in script.commands for item in _sourced(reading, c.words, depth)]
     yield from sourced
     if sourced:  # what was sourced may have given names their values
@@ -194,9 +200,7 @@ def _execline(reading: _Reading, source: bytes) -> Iterator[Need | Finding]:
                     yield reading.need(found, f"command {word}")
 
 
-def _sourced(
-    reading: _Reading, words: tuple[tuple[str, ...], ...], depth: int
-) -> Iterator[Need | Finding]:
+def _sourced(reading: _Reading, words: Words, depth: int) -> Iterator[Need | Finding]:
     if len(words) < 2 or not {".", "source"} & set(words[0]):
         return
     for name in words[1]:
@@ -208,47 +212,45 @@ def _sourced(
 
 
 def _command(
-    reading: _Reading, words: tuple[tuple[str, ...], ...], depth: int
+    reading: _Reading, words: Words, depth: int, *, outside: bool = False
 ) -> Iterator[Need | Finding]:
+    """Read a simple command; `outside`: another program starts it, so that no builtin will do."""
     if not words or depth > DEEPEST:
         return
     if not words[0]:
         reading.unknown += 1
     for name in words[0]:
-        if reading.names.functions.get(name):
+        if reading.names.functions.get(name) and not outside:
             yield from _any_command(reading, words[1:], depth, most=len(words))
-        elif name not in reading.names.functions:
-            yield from _external(reading, name, words, depth)
+        elif outside or name not in reading.names.functions:
+            found = None if _builtin(reading, name) and not outside else _lookup(reading, name)
+            if found:
+                yield reading.need(found, f"command {name}")
+            yield from _external(reading, posixpath.basename(name), words, depth)
         yield from _special(reading, posixpath.basename(name), words, depth)
 
 
-def _external(
-    reading: _Reading, name: str, words: tuple[tuple[str, ...], ...], depth: int
-) -> Iterator[Need | Finding]:
-    """Keep a program, and what it runs in turn if it is one that runs others."""
-    found = None if _builtin(reading, name) else _lookup(reading, name)
-    if found:
-        yield reading.need(found, f"command {name}")
-    if posixpath.basename(name) in WRAPPERS:
-        yield from _any_command(reading, words[1:], depth, most=2)
+def _external(reading: _Reading, base: str, words: Words, depth: int) -> Iterator[Need | Finding]:
+    """Read what a program runs in turn, if it is one that runs others."""
+    if base in WRAPPERS:
+        outside = base not in INSIDE
+        yield from _any_command(reading, words[1:], depth, most=2, outside=outside)
     yield from _strings(reading, words, depth)
 
 
-def _special(
-    reading: _Reading, base: str, words: tuple[tuple[str, ...], ...], depth: int
-) -> Iterator[Need | Finding]:
+def _special(reading: _Reading, base: str, words: Words, depth: int) -> Iterator[Need | Finding]:
     """Read the commands after an option (`find -exec`), and directories used as a whole."""
     options = AFTER_OPTION.get(base, frozenset())
     for at, word in enumerate(words[1:], 2):
         if options & set(word):
-            yield from _command(reading, words[at:], depth + 1)
+            yield from _command(reading, words[at:], depth + 1, outside=True)
         if base in WHOLE_DIRS:
             for value in word:
                 yield from _directory(reading, value)
 
 
 def _any_command(
-    reading: _Reading, words: tuple[tuple[str, ...], ...], depth: int, *, most: int
+    reading: _Reading, words: Words, depth: int, *, most: int, outside: bool = False
 ) -> Iterator[Need | Finding]:
     """Read the first few words that are commands as such: options and users come before them."""
     for at, word in enumerate(words):
@@ -258,15 +260,13 @@ def _any_command(
             if w and not w.startswith("-")
         )
         if known:
-            yield from _command(reading, words[at:], depth + 1)
+            yield from _command(reading, words[at:], depth + 1, outside=outside)
             most -= 1
         if most <= 0:
             return
 
 
-def _strings(
-    reading: _Reading, words: tuple[tuple[str, ...], ...], depth: int
-) -> Iterator[Need | Finding]:
+def _strings(reading: _Reading, words: Words, depth: int) -> Iterator[Need | Finding]:
     """Read script text given as one word: `sh -c TEXT`, `eval TEXT`, `trap TEXT SIGNAL`."""
     for name in words[0] if words else ():
         base = posixpath.basename(name)
@@ -358,15 +358,9 @@ def _paths(reading: _Reading, word: str) -> Iterator[Need | Finding]:
     for path in _files(reading, value) if value != "/" else ():
         yield reading.need(path, "named in the script")
     path = posixpath.normpath(value)
-    if path.startswith("/") and path not in SHARED and reading.scene.tree.is_dir(path):
+    tree = reading.scene.tree
+    if path.startswith("/") and tree.is_dir(path) and not is_shared(tree, path):
         yield reading.need(path, "named in the script")
-
-
-SHARED = frozenset({"/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib64", "/mnt", "/opt",
-                    "/proc", "/root", "/run", "/sbin", "/srv", "/sys", "/tmp", "/usr", "/usr/bin",
-                    "/usr/lib", "/usr/local", "/usr/local/bin", "/usr/local/lib", "/usr/sbin",
-                    "/usr/share", "/usr/local/share", "/var", "/var/lib", "/var/cache",
-                    "/var/log", "/var/tmp"})  # fmt: skip
 
 
 def _directory(reading: _Reading, value: str) -> Iterator[Need | Finding]:
@@ -375,7 +369,7 @@ def _directory(reading: _Reading, value: str) -> Iterator[Need | Finding]:
     if not value.startswith("/"):
         return
     real = tree.real(value)
-    if real is None or real in SHARED or posixpath.normpath(value) in SHARED:
+    if real is None or is_shared(tree, value):
         return
     if not tree.is_dir(real):
         return

@@ -39,6 +39,8 @@ strace su su-exec sudo systemd-cat taskset time timeout tini tini-static toybox 
 unshare watch which whereis with-contenv xargs
 """
 WRAPPERS = frozenset(_WRAPPERS.split())
+# Of these, the ones that run a builtin or a function as well.
+INSIDE = frozenset({"builtin", "command", "hash", "time", "type"})
 # Programs that run the commands after some of their own options.
 AFTER_OPTION = {"find": frozenset({"-exec", "-execdir", "-ok", "-okdir"})}
 # Programs that take a script as one word: after the option cluster that ends so, or (None) first.

@@ -258,3 +258,23 @@ def unescape(word: str) -> str:
 def initial(env: Mapping[str, str]) -> dict[str, set[str]]:
     """The variables a script starts with."""
     return {name: {value} for name, value in env.items() if value}
+
+
+def first_words(source: bytes) -> tuple[str, ...]:
+    """The words where a command can begin, by separators alone: for text that does not parse."""
+    found: dict[str, None] = {}
+    for line in source.decode("utf-8", "surrogateescape").splitlines():
+        begins = True
+        for sign in ("&&", "||", ";;", "$(", "|", ";", "&", "`", "(", "{", "}", ")", "!"):
+            line = line.replace(sign, " ; ")
+        for word in line.split():
+            if word.startswith("#"):
+                break
+            if begins and word not in KEYWORDS and "=" not in word and word != ";":
+                found.setdefault(word.strip("\"'"))
+            begins = word == ";" or word in KEYWORDS or (begins and "=" in word)
+    return tuple(found)
+
+
+KEYWORDS = frozenset({"if", "then", "else", "elif", "fi", "do", "done", "while", "until", "for",
+                      "case", "esac", "in", "time", "exec", "command", "function"})  # fmt: skip

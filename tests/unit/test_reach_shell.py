@@ -86,6 +86,9 @@ def commands(script: str, extra: Mapping[str, Content] | None = None) -> set[str
         ("while read -r l; do cut -c1 <<<\"$l\"; done < <(sort f)", {"cut", "sort"}),
         ("until nc -z db 5432; do sleep 1; done", {"nc", "sleep"}),
         ("a=1 # curl\nprintf '%s' 'curl'", set()),
+        ("seq 3 | xargs -n1 test", {"xargs", "test"}),
+        (r"find . -exec test -f {} \;", {"find", "test"}),
+        ("exec test -f x; command test -f x", {"test"}),
         ("missing-tool x", set()),
         ("exec \"$@\"", set()),
     ],
@@ -116,9 +119,7 @@ def test_folder_of_fragments_is_kept() -> None:
     text = 'find "/entry.d/" -follow -type f -print | sort -V | while read -r f; do . "$f"; done'
     assert {"/entry.d/10-a.sh", "/entry.d/b.envsh"} <= commands(f"#!/bin/sh\n{text}\n", extra)
     text = 'for f in /entry.d/*.sh; do [ -x "$f" ] && "$f"; done'
-    assert commands(f"#!/bin/sh\n{text}\n", extra) == {"/entry.d/10-a.sh", "/entry.d"} - {
-        "/entry.d"
-    }
+    assert commands(f"#!/bin/sh\n{text}\n", extra) == {"/entry.d/10-a.sh"}
 
 
 def test_large_folder_costs_a_finding() -> None:
@@ -168,6 +169,16 @@ def test_syntax_error_is_a_finding() -> None:
     paths, findings = ask(scene_of(files("#!/bin/sh\ncurl x\nif then ((\n")))
     assert "/usr/bin/curl" in paths
     assert [f.rule for f in findings] == ["shell"]
+
+
+def test_text_that_does_not_parse_is_read_by_separators() -> None:
+    text = (
+        "#!/bin/sh\ncase $x in\n  a) X=1 curl y | jq . && { sed z; }\n  # grep\nif (( ; then id\n"
+    )
+    paths, findings = ask(scene_of(files(text)))
+    assert {f"/usr/bin/{t}" for t in ("curl", "jq", "sed", "id")} <= paths
+    assert "/usr/bin/grep" not in paths
+    assert findings
 
 
 def test_files_that_are_no_scripts() -> None:
