@@ -323,18 +323,22 @@ class Supervisor:
         """Collect dead children (as PID 1 of a namespace we inherit every orphan)."""
         with contextlib.suppress(BlockingIOError):
             os.read(waker, 4096)
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return True
-            if pid == 0:
-                return True
-            if pid == self.pid and not self.ended:
-                self.ended = True
-                self.drain()
-                code = os.waitstatus_to_exitcode(status)
-                say(exit=code if code >= 0 else 128 - code)
+        while self.reap_one(os.WNOHANG):
+            pass
+        return True
+
+    def reap_one(self, flags: int) -> bool:
+        """Collect one dead child; returns whether there was one. The container's end is told."""
+        try:
+            pid, status = os.waitpid(-1, flags)
+        except ChildProcessError:
+            return False
+        if pid == self.pid and not self.ended:
+            self.ended = True
+            self.drain()
+            code = os.waitstatus_to_exitcode(status)
+            say(exit=code if code >= 0 else 128 - code)
+        return pid != 0
 
     def drain(self) -> None:
         """Take the output that is still in the pipes: whoever could write more is dead."""
@@ -347,6 +351,9 @@ class Supervisor:
         if self.pid and not self.ended:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
+            # It ends only when everybody of its namespace is collected, commands run inside too.
+            while not self.ended and self.reap_one(0):
+                pass
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         self.runtime("delete", "--force", self.request["id"], **quiet)
         os._exit(0)

@@ -177,16 +177,20 @@ class EmbeddedContainer:
     def _listen(self, timeout: float) -> None:
         end = time.monotonic() + timeout
         while self._exit is None and not self._gone:
-            try:
-                left = end - time.monotonic()
-                # A timeout of 0 takes what is there already.
-                answer = self.probe.answers.get(block=left > 0, timeout=max(left, 0.0) or None)
-            except Empty:
+            if not self._take(end - time.monotonic()):
                 return
-            if answer is None:
-                self._gone = True
-            elif "exit" in answer:
-                self._exit = int(answer["exit"])
+
+    def _take(self, timeout: float) -> bool:
+        """Take one answer of the supervisor; returns whether there was one (0: do not wait)."""
+        try:
+            answer = self.probe.answers.get(block=timeout > 0, timeout=max(timeout, 0.0) or None)
+        except Empty:
+            return False
+        if answer is None:
+            self._gone = True
+        elif "exit" in answer:
+            self._exit = int(answer["exit"])
+        return True
 
     def kill(self) -> None:
         """End it at once."""
@@ -230,10 +234,9 @@ class EmbeddedContainer:
     def close(self) -> None:
         """End it with everything it has; may be called twice."""
         self.probe.finish()
-        with contextlib.suppress(TraceError):
-            for _ in self.probe.rest(ANSWER):
-                pass
-        self._gone = True
+        end = time.monotonic() + ANSWER
+        while not self._gone and time.monotonic() < end:
+            self._take(end - time.monotonic())
 
 
 def number_of(name: str) -> int:
