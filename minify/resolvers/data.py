@@ -26,6 +26,7 @@ SHELL_NAME = b"/bin/sh"
 LIBRARY = re.compile(r"\.so(\.[\w.]+)?$")
 WITHIN = frozenset(bytes([c]) for c in b"0123456789abcdefghijklmnopqrstuvwxyz"
                    b"ABCDEFGHIJKLMNOPQRSTUVWXYZ_.$}@%~+/-")  # fmt: skip
+ABSOLUTE = re.compile(rb"(?:/[\w.+@%-]+){2,}")
 COMMENT = re.compile(rb"^[ \t]*(?:#(?!!)|;|//).*$", re.MULTILINE)
 
 
@@ -95,18 +96,22 @@ def _look(scene: Scene) -> _Index:
     values = variables(scene)
     singles = (tree.real(p) for row in places.singles for p in substitute(row, values))
     tops = "|".join(re.escape(name) for name in tree.children("/"))
-    pattern = rf"/(?:{tops})(?:/[\w.+@%-]+)+".encode("utf-8", "surrogateescape")
+    # Only the beginning: compilers put strings side by side, so that matches may overlap.
+    pattern = rf"/(?:{tops})(?=/)".encode("utf-8", "surrogateescape")
     homes = runtime_homes(tree, places)
     alone = frozenset(filter(None, singles))
     return _Index(tree, places, homes, alone, re.compile(pattern), scene.touched)
 
 
-def _paths(index: _Index, data: bytes) -> list[bytes]:
-    """Find absolute paths that begin with a directory there is, and not within another word."""
-    found = {
-        m[0] for m in index.paths.finditer(data) if data[m.start() - 1 : m.start()] not in WITHIN
-    }
-    return sorted(found)
+def _paths(index: _Index, data: bytes, *, words: bool) -> list[str]:
+    """Find absolute paths that begin with a directory there is; in text, only whole words."""
+    starts = (
+        m.start()
+        for m in index.paths.finditer(data)
+        if not words or data[m.start() - 1 : m.start()] not in WITHIN
+    )
+    found = {m[0] for at in starts if (m := ABSOLUTE.match(data, at))}
+    return sorted(normalise(p.decode("utf-8", "surrogateescape").rstrip(".")) for p in found)
 
 
 # ---------------------------------------------------------------- beside
@@ -158,7 +163,7 @@ def _of_program(index: _Index, entry: Entry) -> Iterator[Need | Finding]:
         yield Finding(NAMED, entry.path, f"{entry.size} bytes: not searched for paths")
         return
     data = index.tree.read(entry.path)
-    for path in _paths(index, data):
+    for path in _paths(index, data, words=False):
         yield from _named(index, entry, path, commands=False)
     if _starts_shells(data):
         for shell in index.places.shells:
@@ -177,17 +182,20 @@ def _of_text(index: _Index, entry: Entry) -> Iterator[Need | Finding]:
     if entry.size > index.places.limits["text_bytes"] or index.places.generated.match(entry.path):
         return
     text = COMMENT.sub(b"", index.tree.read(entry.path))
-    for path in _paths(index, text):
+    for path in _paths(index, text, words=True):
         yield from _named(index, entry, path, commands=not index.foreign(entry.path))
 
 
-def _named(index: _Index, entry: Entry, raw: bytes, *, commands: bool) -> Iterator[Need | Finding]:
-    path = normalise(raw.decode("utf-8", "surrogateescape").rstrip("."))
+def _named(index: _Index, entry: Entry, path: str, *, commands: bool) -> Iterator[Need | Finding]:
     if not index.once(f"named:{path}:{commands}"):
         return
     found = index.tree.resolve(path).entry
     if found is None:
-        return
+        # "/usr/share/app/%s.txt", or a name cut off wrongly: something in that directory is meant.
+        path = path.rpartition("/")[0]
+        found = index.tree.resolve(path).entry
+        if found is None or found.kind is not Kind.DIR or index.shared(found.path):
+            return
     if found.kind is Kind.DIR:
         yield from _named_folder(index, entry, path, found)
     elif found.kind is Kind.FILE and _wanted(index, path, found, commands=commands):

@@ -91,11 +91,25 @@ def test_paths_that_a_program_names() -> None:
     }
     assert kept(files, ["/usr/bin/app"]) == {
         "/usr/share/app/words",
+        "/usr/share/app/inner",
         "/usr/libexec/app/helper",
         "/var/lib/tables",
         "/var/lib/tables/one",
         "/usr/share",
     }
+
+
+def test_a_name_completed_at_run_time_means_its_directory() -> None:
+    """C programs put a format there; Go's linker puts strings side by side without an end."""
+    files: dict[str, Content] = {
+        "/usr/bin/a": Exec(ELF + b"\0/usr/share/app/%s.txt\0"),
+        "/usr/share/app/one.txt": "x",
+        "/opt/b": Exec(ELF + b"lost+found/etc/usr/share/zoneinfo/ time: bad /usr/share/nothing"),
+        "/usr/share/zoneinfo/UTC": "x",
+        "/usr/share/other": "x",
+    }
+    assert "/usr/share/app/one.txt" in kept(files, ["/usr/bin/a"])
+    assert kept(files, ["/opt/b"]) == {"/usr/share/zoneinfo", "/usr/share/zoneinfo/UTC"}
 
 
 def test_paths_that_text_names_commands_included_comments_not() -> None:
