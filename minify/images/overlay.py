@@ -116,7 +116,8 @@ def _directory(scan: _Scan, prefix: str, sources: list[Source]) -> dict[str, lis
     for layer, host in sources:
         with os.scandir(host) as listing:
             for item in listing:
-                if item.name not in closed:
+                # A layer cannot hold a file of such a name: it would be a whiteout there.
+                if item.name not in closed and not item.name.startswith(b".wh."):
                     _name(scan, prefix, layer, item, (below, closed))
     return below
 

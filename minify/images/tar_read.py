@@ -151,10 +151,11 @@ def parse_pax(data: bytes) -> dict[str, bytes]:
     at = 0
     while at < len(data):
         space = data.find(b" ", at, at + 12)
-        length = data[at:space] if space > 0 else b""
-        end = at + int(length) if length.isdigit() else 0
+        length = data[at:space] if space > at else b""
+        end = at + int(length) if length.isdigit() else at
         key, equals, value = data[space + 1 : end - 1].partition(b"=")
-        if not (space < end <= len(data)) or not equals or not key or data[end - 1] != 0x0A:
+        # `end` is beyond `at` or this raises: the loop always moves on.
+        if not (at < space < end <= len(data)) or not (key and equals) or data[end - 1] != 0x0A:
             raise TarError("malformed PAX record in a tar header", hint=HINT)
         records[key.decode("utf-8", "surrogateescape")] = value
         at = end
