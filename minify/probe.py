@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.resources
+import importlib.util
 import json
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
 
@@ -70,7 +71,7 @@ class Probe:
 @contextlib.contextmanager
 def probing(name: str, beside: Sequence[str] = ()) -> Iterator[Probe]:
     """Start a probe by name ("watch_strace"); it is ended when the context is left."""
-    path = importlib.resources.files("minify.probes").joinpath(f"{name}.py")
+    path = _folder() / f"{name}.py"
     # -S skips site-packages, which a probe must not use and which cost a third of the start-up.
     argv = [*beside, sys.executable, "-I", "-S", str(path)]
     with start(argv) as child:
@@ -92,6 +93,14 @@ def probing(name: str, beside: Sequence[str] = ()) -> Iterator[Probe]:
                 child.kill()
             for thread in threads:
                 thread.join(timeout=2)
+
+
+def _folder() -> Path:
+    """Where the programs are: installed as minify.probes, or beside the package in a checkout."""
+    found = importlib.util.find_spec("minify.probes")
+    if found is not None and found.submodule_search_locations:
+        return Path(next(iter(found.submodule_search_locations)))
+    return Path(__file__).resolve().parent.parent / "probes"
 
 
 def _collect(probe: Probe) -> None:
