@@ -38,12 +38,19 @@ class Python:
             self._work = Work(scene)
         if not self._work.world.stdlibs:
             return ()
-        return _installed(self._work, entry)
+        return _unsaid(self._work, _installed(self._work, entry))
 
 
 def make() -> Resolver:
     """Make the resolver."""
     return Python()
+
+
+def _unsaid(work: Work, items: Iterable[Need | Finding]) -> Iterator[Need | Finding]:
+    """Leave out paths named before: modules import the same few modules over and over."""
+    for item in items:
+        if isinstance(item, Finding) or work.once(item.path):
+            yield item
 
 
 def _installed(work: Work, entry: Entry) -> Iterator[Need | Finding]:

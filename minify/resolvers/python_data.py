@@ -28,13 +28,15 @@ NEVER_BY_LIBRARIES = frozenset({
 })  # fmt: skip
 # Followed into only where an installed package imports them when it is itself imported.
 SELDOM = frozenset({"distutils", "pkg_resources"})
-# Tools the standard library's own modules use to test or to show themselves.
+# Tools the standard library's own functions use to test or to show themselves.
 NEVER_BY_STDLIB = NEVER_BY_LIBRARIES | SELDOM | {
     "doctest", "unittest", "pydoc", "pdb", "bdb", "profile", "cProfile", "pstats", "trace",
     "webbrowser", "optparse", "readline", "rlcompleter", "code", "codeop", "curses", "_curses",
-    "msilib", "winreg", "winsound", "_osx_support", "_aix_support", "_bootsubprocess",
-    "_pyio", "_py_abc", "_pydecimal",
+    "msilib", "winreg", "winsound", "_osx_support", "_aix_support", "_bootsubprocess", "_py_abc",
 }  # fmt: skip
+
+# Python versions of C modules, not read where the C module is there (`_io` always is).
+STAND_INS = {"_pydecimal": "_decimal", "_pyio": "io", "_pydatetime": "_datetime"}
 
 # Folders of installed packages that only their developers need.
 SKIPPED_DIRS = frozenset({"tests", "test", "docs", "doc", "examples", ".git"})

@@ -21,6 +21,8 @@ class Finder:
 
     tree: Tree
     versions: frozenset[str]
+    _found: dict[tuple[str, tuple[str, ...]], list[str]] = field(default_factory=dict, repr=False)
+    _heads: dict[tuple[str, ...], frozenset[str]] = field(default_factory=dict, repr=False)
     _seen: dict[str, dict[str, list[str]]] = field(default_factory=dict, repr=False)
 
     def names(self, directory: str) -> dict[str, list[str]]:
@@ -42,11 +44,26 @@ class Finder:
 
         Parts that name no module (attributes) end the search: what was found so far counts.
         """
+        key = (module, tuple(roots))
+        if module.partition(".")[0] not in self.heads(key[1]):
+            return []
+        if key not in self._found:
+            self._found[key] = self._search(*key)
+        return self._found[key]
+
+    def heads(self, roots: tuple[str, ...]) -> frozenset[str]:
+        """Every top-level name in some directories: most names looked up are none of them."""
+        if roots not in self._heads:
+            self._heads[roots] = frozenset(name for root in roots for name in self.names(root))
+        return self._heads[roots]
+
+    def _search(self, module: str, roots: tuple[str, ...]) -> list[str]:
         parts = module.split(".")
         for root in roots:
-            files, inside = self._below(parts, root)
-            if files or inside:
-                return files
+            if parts[0] in self.names(root):
+                files, inside = self._below(parts, root)
+                if files or inside:
+                    return files
         return []
 
     def _below(self, parts: list[str], root: str) -> tuple[list[str], bool]:

@@ -7,6 +7,7 @@ lines: that finds a little too much (imports quoted in docstrings) and nothing t
 from __future__ import annotations
 
 import ast
+import bisect
 import re
 import warnings
 from collections.abc import Iterator
@@ -19,6 +20,10 @@ LINE = re.compile(
     rb"\b(?:from[ \t]+(\.*[\w.]*)[ \t]*import\b[ \t]*(\([^)]*\)|(?:[^\n#;\\]|\\\r?\n)+)"
     rb"|import[ \t]+((?:[^\n#;\\]|\\\r?\n)+))"
 )
+BLOCK = re.compile(
+    rb"^(def|class|async|if[ (]+__name__|try|if|else|elif|except|with|for)\b", re.MULTILINE
+)
+INNER = (b"def", b"class", b"async")
 CALL = re.compile(rb"import(?:_module|__)\s*\(\s*['\"]([\w.]+)['\"]")
 RENAMED = re.compile(r"#.*|\bas\s+\w+")
 WORDS = re.compile(rb"\0([A-Za-z_][A-Za-z0-9_.]{2,60})(?=\0)")
@@ -29,7 +34,7 @@ STRING_LENGTH = 120
 class Import:
     """One import: how many leading dots, the module, the names taken from it.
 
-    `outer`: at the module's top level, so it happens when the module is imported. `text`: only a
+    `outer`: in no function or class, so it happens when the module is imported. `text`: only a
     string that looks like a module's name.
     """
 
@@ -51,8 +56,9 @@ class Source:
 def scan(text: bytes) -> Source:
     """Find import statements without parsing, wherever the words stand."""
     found: set[Import] = set()
+    blocks = [(m.start(), m[1].endswith((*INNER, b"__name__"))) for m in BLOCK.finditer(text)]
     for match in LINE.finditer(text):
-        outer = text[match.start() - 1 : match.start()] in (b"", b"\n")
+        outer = _outer(text, match.start(), blocks)
         parts = [(part or b"").decode("utf-8", "replace") for part in match.groups()]
         origin, names, modules = parts
         if names:
@@ -65,6 +71,14 @@ def scan(text: bytes) -> Source:
                 found.add(Import(name[0], outer=outer))
     found.update(Import(m.decode()) for m in CALL.findall(text))
     return Source(frozenset(found))
+
+
+def _outer(text: bytes, at: int, blocks: list[tuple[int, bool]]) -> bool:
+    """Whether a statement runs when its module is imported: in no function and no class."""
+    if text[at - 1 : at] in (b"", b"\n"):
+        return True
+    index = bisect.bisect(blocks, (at, False))
+    return index == 0 or not blocks[index - 1][1]
 
 
 def parse(text: bytes) -> Source:

@@ -87,11 +87,19 @@ def stdlib(work: Work, entry: Entry, place: Place) -> Iterator[Need | Finding]:
     source, roots = work.scan(entry), (place.path, f"{place.path}/lib-dynload")
     for item in source.imports:
         head = item.module.partition(".")[0]
-        if item.level or head == top.partition(".")[0] or head not in data.NEVER_BY_STDLIB:
+        if item.level or head == top.partition(".")[0] or _followed(work, item, head, roots):
             for path in work.files(item, entry.path, roots):
                 yield need(path, entry.path, f"import {item.module}")
     if source.trouble:
         yield Finding(RULE, entry.path, source.trouble)
+
+
+def _followed(work: Work, item: Import, head: str, roots: tuple[str, ...]) -> bool:
+    """Whether the standard library means it: not its self-tests, nor stand-ins for C modules."""
+    stands_for = data.STAND_INS.get(head)
+    if head in data.NEVER_BY_LIBRARIES or (stands_for and work.finder.find(stands_for, roots)):
+        return False
+    return item.outer or head not in data.NEVER_BY_STDLIB
 
 
 def site(work: Work, entry: Entry, place: Place) -> Iterator[Need | Finding]:

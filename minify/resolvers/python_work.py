@@ -70,6 +70,8 @@ class Work:
         ends = (".py", ".so", ".pyc")
         if not path.endswith(ends):
             return Source(frozenset())
+        if ".libs/" in path:
+            return Source(frozenset())  # a shared library beside the modules (auditwheel)
         if entry.size > (BINARY_LIMIT if path.endswith(".so") else LIMIT):
             return Source(frozenset(), "too large: not read")
         text = self.scene.tree.read(path)
