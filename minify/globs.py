@@ -27,8 +27,8 @@ class _Row:
 
     def match(self, path: str) -> bool:
         """Whether the glob matches the whole path."""
-        ends = path.startswith(self.head) and path.endswith(self.tail)
-        return ends and self.rule.fullmatch(path) is not None
+        begins = path.startswith(self.head) and path.endswith(self.tail)
+        return begins and self.rule.fullmatch(path) is not None
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,16 @@ class Globs:
         """Whether any of the globs matches the whole path."""
         if path in self.exact or path.startswith(self.below) or path.endswith(self.endings):
             return True
-        if self.inside and any(part in f"{path}/" for part in self.inside):
-            return True
-        return any(row.match(path) for row in self.rows)
+        # Plain loops: this is asked for every path and every list of globs.
+        if self.inside:
+            closed = f"{path}/"
+            for part in self.inside:
+                if part in closed:
+                    return True
+        for row in self.rows:
+            if path.startswith(row.head) and row.match(path):
+                return True
+        return False
 
     def any_of(self, paths: Iterable[str]) -> str | None:
         """Find the first path that matches, or None."""

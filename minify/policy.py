@@ -91,10 +91,11 @@ def load_packs(
 def flag_rules(keep: Iterable[str] = (), drop: Iterable[str] = ()) -> tuple[Rule, ...]:
     """Turn `--keep` and `--drop` into rows; a directory means all below it, a drop wins."""
     made = []
-    for action, globs in ((Action.KEEP, tuple(keep)), (Action.DROP, tuple(drop))):
+    # Required rather than kept: a glob that matches nothing is worth a word.
+    for name, action, globs in (("keep", Action.REQUIRE, keep), ("drop", Action.DROP, drop)):
         below = tuple(_whole(g) for g in globs)
         if below:
-            made.append(Rule(f"--{action}", action, below, f"asked for with --{action}"))
+            made.append(Rule(f"--{name}", action, below, f"asked for with --{name}"))
     return tuple(made)
 
 
@@ -200,9 +201,11 @@ def apply(rules: Sequence[Rule], view: View, kept: Mapping[str, Sequence[Reason]
 
 
 def _to_keep(rule: Rule, view: View, findings: list[Finding]) -> list[str]:
-    paths = list(dict.fromkeys(p for g in rule.globs for p in expand(view.tree, g)))
-    if rule.action is Action.REQUIRE and not paths:
-        findings.append(Finding(rule.name, " ".join(rule.globs), "required, but not in the image"))
+    named = {glob: list(expand(view.tree, glob)) for glob in rule.globs}
+    paths = list(dict.fromkeys(p for found in named.values() for p in found))
+    for glob, found in named.items():
+        if rule.action is Action.REQUIRE and not found:
+            findings.append(Finding(rule.name, glob, "nothing in the image matches"))
     total = sum(_size(view.tree.get(p)) for p in paths) if rule.limit else 0
     if total > rule.limit:
         text = f"left out {total} bytes: more than the rule's limit of {rule.limit}"

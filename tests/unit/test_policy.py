@@ -142,7 +142,13 @@ def test_levels_and_limits() -> None:
 
 def test_a_required_path_that_is_missing_is_a_finding() -> None:
     outcome = apply(rows("rules: [{id: r, require: [/a, /b], reason: w}]"), View(tree({})), {})
-    assert [f.rule for f in outcome.findings] == ["policy:r"]
+    assert [(f.rule, f.path) for f in outcome.findings] == [("policy:r", "/a"), ("policy:r", "/b")]
+
+
+def test_a_keep_flag_that_matches_nothing_is_a_finding() -> None:
+    outcome = apply(flag_rules(keep=["/etc/*.ini", "/a"]), View(tree({"/a": "x"})), {})
+    assert [p for p, _ in outcome.keeps] == ["/a"]
+    assert [f.path for f in outcome.findings] == ["/etc/*.ini/**"]
 
 
 def test_what_is_kept_already_is_not_asked_for_again() -> None:
