@@ -82,9 +82,7 @@ def output_image(directory: Path, **config: Any) -> OutputImage:
     diff_id = "sha256:" + hashlib.sha256(data).hexdigest()
     text = json.dumps(
         {
-            "architecture": {"x86_64": "amd64", "aarch64": "arm64"}.get(
-                os.uname().machine, "amd64"
-            ),
+            "architecture": host_platform().architecture,
             "os": "linux",
             "config": {"Cmd": ["/bin/sh"], "Env": ["PATH=/usr/bin:/bin", "FROM=image"], **config},
             "rootfs": {"type": "layers", "diff_ids": [diff_id]},

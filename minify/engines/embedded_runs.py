@@ -29,6 +29,7 @@ def claimed(runs: Path) -> Iterator[Path]:
         fcntl.flock(lock, fcntl.LOCK_SH)
         yield folder
     finally:
+        _remove_cgroups(f"minify-{folder.name}")  # runtimes leave them when a create fails
         shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)
 

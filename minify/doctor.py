@@ -1,0 +1,216 @@
+"""What this machine can do for minify, and how to get what it lacks. Looks, changes nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from minify.engines.embedded_runtime import RUNTIMES, complaint, this_machine
+from minify.errors import MinifyError
+from minify.probe import NOT_PERMITTED, probing
+from minify.run import run
+
+SPACE = 4 << 30  # bytes: a big image unpacked, and its copy
+STRACE = (5, 3)  # the first with --seccomp-bpf
+KERNEL = (5, 9)  # fanotify's file handles by name; what is below is not tried
+DOCKER_SOCKETS = ("/var/run/docker.sock", "/run/podman/podman.sock")
+BINFMT = Path("/proc/sys/fs/binfmt_misc")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One ability: whether it is there, what was found, and how to get it (empty when there)."""
+
+    name: str
+    ok: bool
+    detail: str
+    hint: str = ""
+
+
+def examine(home: Path, docker_host: str = "") -> tuple[Check, ...]:
+    """Look at everything minify can make use of.
+
+    `home`: minify's folder; `docker_host`: the user's DOCKER_HOST. Some of it is tried for real,
+    which takes root and a few tenths of a second; nothing is left behind.
+    """
+    looks: tuple[Callable[[], Check], ...] = (
+        _kernel,
+        lambda: _docker(docker_host),
+        *(lambda name=name: _runtime(home, name) for name in RUNTIMES),
+        _strace,
+        _fanotify,
+        lambda: _overlay(home),
+        _user_namespaces,
+        lambda: _space(home),
+        lambda: _program("skopeo", "fetches from and pushes to registries"),
+        lambda: _program("nsenter", "reaches services of the embedded engine", "util-linux"),
+        lambda: _program("zstd", "reads layers compressed with zstd"),
+        _foreign_programs,
+    )
+    return tuple(look() for look in looks)
+
+
+def _kernel() -> Check:
+    name = os.uname()
+    ok = name.sysname == "Linux" and _numbers(name.release) >= KERNEL
+    detail = f"{name.sysname} {name.release} {name.machine}"
+    return Check("kernel", ok, detail, "" if ok else "use Linux 5.9 or newer")
+
+
+def _docker(docker_host: str) -> Check:
+    address = docker_host or next((f"unix://{p}" for p in DOCKER_SOCKETS if Path(p).exists()), "")
+    hint = "start Docker or set DOCKER_HOST; without it use --engine embedded"
+    if not address:
+        return Check("docker", False, "no engine's socket found", hint)
+    path = address.removeprefix("unix://")
+    if path == address:
+        return Check("docker", True, f"at {address} (not contacted)")
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.settimeout(5)
+            client.connect(path)
+            client.sendall(b"GET /version HTTP/1.0\r\nHost: docker\r\n\r\n")
+            answer = client.recv(65536).decode(errors="replace")
+    except OSError as error:
+        return Check("docker", False, f"{address}: {error.strerror or error}", hint)
+    ok = " 200 " in answer.splitlines()[0] if answer else False
+    version = re.search(r'"Version":"([^"]{1,40})"', answer)
+    return Check("docker", ok, f"{address} {version.group(1) if version else ''}".strip(),
+                 "" if ok else hint)  # fmt: skip
+
+
+def _runtime(home: Path, name: str) -> Check:
+    path = shutil.which(name)
+    hint = f"on Debian: apt-get install {name}; one of {', '.join(RUNTIMES)} is enough"
+    if not path:
+        return Check(f"runtime {name}", False, "not installed", hint)
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        why = complaint(home, this_machine(), path)
+    except (MinifyError, OSError) as error:
+        why = getattr(error, "message", "") or str(error)
+    if why:
+        return Check(f"runtime {name}", False, f"{path} does not work here: {why}", hint)
+    return Check(f"runtime {name}", True, f"{path} works (tried)")
+
+
+def _strace() -> Check:
+    path = shutil.which("strace")
+    hint = "on Debian: apt-get install strace (5.3 or newer)"
+    if not path:
+        return Check("strace", False, "not installed", hint)
+    try:
+        first = run([path, "--version"], timeout=10).stdout.partition("\n")[0]
+    except MinifyError as error:
+        return Check("strace", False, error.message, hint)
+    ok = _numbers(first) >= STRACE
+    return Check("strace", ok, f"{path}: {first}", "" if ok else hint)
+
+
+def _fanotify() -> Check:
+    hint = "run as root in the initial user namespace; without it strace alone watches, which "
+    hint += "does not see files opened through io_uring"
+    with probing("watch_fanotify") as probe:
+        probe.request({"pid": os.getpid()})
+        try:
+            answer = probe.answer(20)
+        except MinifyError as error:
+            return Check("fanotify", False, error.message, hint)
+        if answer is not None and answer.get("ready"):
+            return Check("fanotify", True, "marks can be set (tried)")
+        denied = probe.status() == NOT_PERMITTED
+        why = "not permitted here" if denied else "does not work"
+        return Check("fanotify", False, f"{why}: {probe.complaint}", hint)
+
+
+def _overlay(home: Path) -> Check:
+    known = "overlay" in _text("/proc/filesystems").split()
+    kind = _file_system(home)
+    hint = "modprobe overlay; without it layers are copied for every run, which takes seconds"
+    if not known:
+        return Check("overlayfs", False, "the kernel does not have it", hint)
+    if kind == "overlay":
+        hint = f"{home} is on an overlay itself: mount a volume there, or set MINIFY_HOME"
+        return Check("overlayfs", False, "whiteouts cannot be stored on an overlay", hint)
+    return Check("overlayfs", True, f"known to the kernel; {home} is on {kind or 'another kind'}")
+
+
+def _user_namespaces() -> Check:
+    name = "user namespaces"
+    if _text("/proc/sys/user/max_user_namespaces").strip() in ("", "0"):
+        return Check(name, False, "switched off", "sysctl user.max_user_namespaces=10000")
+    if _text("/proc/sys/kernel/unprivileged_userns_clone").strip() == "0":
+        hint = "sysctl kernel.unprivileged_userns_clone=1, or run as root"
+        return Check(name, os.geteuid() == 0, "for root only", hint)
+    if _text("/proc/sys/kernel/apparmor_restrict_unprivileged_userns").strip() == "1":
+        hint = "sysctl kernel.apparmor_restrict_unprivileged_userns=0, or run as root"
+        return Check(name, os.geteuid() == 0, "restricted by AppArmor", hint)
+    ranges = [line for line in _text("/etc/subuid").splitlines() if line.count(":") == 2]
+    helpers = shutil.which("newuidmap") and shutil.which("newgidmap")
+    if os.geteuid() != 0 and not (ranges and helpers):
+        hint = "on Debian: apt-get install uidmap; then usermod --add-subuids 100000-165535 "
+        hint += "--add-subgids 100000-165535 YOU"
+        return Check(name, False, "on, but without subordinate IDs", hint)
+    return Check(name, True, f"on; {len(ranges)} ranges of subordinate IDs")
+
+
+def _space(home: Path) -> Check:
+    place = home
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    try:
+        free = shutil.disk_usage(place).free
+    except OSError as error:
+        return Check("disk space", False, f"{place}: {error.strerror}", "set MINIFY_HOME")
+    detail = f"{free / 1e9:.1f} GB free for {home}"
+    hint = "" if free >= SPACE else "make room, run: minify gc, or set MINIFY_HOME"
+    return Check("disk space", free >= SPACE, detail, hint)
+
+
+def _program(name: str, use: str, package: str = "") -> Check:
+    path = shutil.which(name)
+    if path:
+        return Check(name, True, f"{path} ({use})")
+    return Check(name, False, f"not installed ({use})",
+                 f"on Debian: apt-get install {package or name}")  # fmt: skip
+
+
+def _foreign_programs() -> Check:
+    names: list[str] = []
+    with contextlib.suppress(OSError):
+        names = sorted(p.name.removeprefix("qemu-") for p in BINFMT.glob("qemu-*"))
+    hint = "on Debian: apt-get install qemu-user-static; needed only to run other --platform images"
+    if not names:
+        return Check("other architectures", False, "no binfmt_misc handler of qemu", hint)
+    return Check("other architectures", True, ", ".join(names))
+
+
+def _file_system(path: Path) -> str:
+    """The kind of file system a path is on (proc(5), mountinfo)."""
+    best, kind = "", ""
+    real = os.path.realpath(path)
+    for line in _text("/proc/self/mountinfo").splitlines():
+        before, _, after = line.partition(" - ")
+        target = before.split()[4].encode().decode("unicode_escape")
+        inside = real == target or real.startswith(target.rstrip("/") + "/")
+        if inside and len(target) >= len(best):
+            best, kind = target, after.split()[0]
+    return kind
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    found = re.search(r"(\d+)\.(\d+)", text)
+    return tuple(int(n) for n in found.groups()) if found else (0,)
