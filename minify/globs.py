@@ -45,16 +45,12 @@ class Globs:
         """Whether any of the globs matches the whole path."""
         if path in self.exact or path.startswith(self.below) or path.endswith(self.endings):
             return True
-        # Plain loops: this is asked for every path and every list of globs.
-        if self.inside:
+        if self.inside:  # a plain loop: this is asked for every path and every list of globs
             closed = f"{path}/"
             for part in self.inside:
                 if part in closed:
                     return True
-        for row in self.rows:
-            if path.startswith(row.head) and row.match(path):
-                return True
-        return False
+        return any(path.startswith(row.head) and row.match(path) for row in self.rows)
 
     def any_of(self, paths: Iterable[str]) -> str | None:
         """Find the first path that matches, or None."""
