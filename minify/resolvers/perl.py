@@ -69,6 +69,7 @@ class _Here:
     scene: Scene
     done: set[str] = field(default_factory=set)
     extra: set[str] = field(default_factory=set)
+    places: dict[tuple[str, frozenset[str]], list[str]] = field(default_factory=dict)
 
     def first(self, what: str) -> bool:
         """Whether something has not been answered for."""
@@ -188,6 +189,13 @@ def _interpreter(here: _Here, because: str) -> Iterator[Need | Finding]:
 
 def _find(here: _Here, file: str) -> list[str]:
     """Every place of a file on @INC: a module may have a pure and a compiled variant."""
+    key = (file, frozenset(here.extra))
+    if key not in here.places:
+        here.places[key] = _look(here, file)
+    return here.places[key]
+
+
+def _look(here: _Here, file: str) -> list[str]:
     tree = here.scene.tree
     tried = [f"{root}/{file}" for root in here.everywhere()]
     found = [path for path in tried if tree.is_file(path)]

@@ -53,6 +53,7 @@ class _Here:
     scene: Scene
     done: set[str] = field(default_factory=set)
     extra: set[str] = field(default_factory=set)
+    places: dict[tuple[str, bool, frozenset[str]], list[str]] = field(default_factory=dict)
 
     def first(self, what: str) -> bool:
         """Whether something has not been answered for."""
@@ -355,6 +356,13 @@ def _feature(here: _Here, feature: str, *, plain: bool) -> list[str]:
     """Where a feature is on the load path: libraries, and (unless `plain`) any installed gem."""
     if "*" in feature or "\n" in feature:
         return []
+    key = (feature, plain, frozenset(here.extra))
+    if key not in here.places:
+        here.places[key] = _look(here, feature, plain=plain)
+    return here.places[key]
+
+
+def _look(here: _Here, feature: str, *, plain: bool) -> list[str]:
     tree = here.scene.tree
     ends = [feature] if feature.endswith((".rb", ".so")) else [f"{feature}.rb", f"{feature}.so"]
     tried = [f"{root}/{end}" for root in (*sorted(here.extra), *here.roots) for end in ends]
