@@ -194,14 +194,16 @@ class Store:
             (self.home / "images" / f"{hex_of(digest)}.json").unlink(missing_ok=True)
 
 
-def collect(home: Path) -> int:
-    """Remove layers nobody uses and what dead unpackings left; returns the bytes set free."""
+def collect(home: Path, *, keep_layers: bool = False) -> int:
+    """Remove layers nobody uses and what dead unpackings left; returns the bytes set free.
+
+    With `keep_layers` only the latter.
+    """
     freed = 0
     for folder in _subfolders(home / "layers" / "new"):
         freed += _remove_unlocked(folder, folder)
-    for folder in _subfolders(home / "layers" / "sha256"):
-        lock = home / "layers" / "locks" / folder.name
-        freed += _remove_unlocked(folder, lock) if lock.exists() else _remove(folder)
+    for folder in () if keep_layers else _subfolders(home / "layers" / "sha256"):
+        freed += _remove_unlocked(folder, home / "layers" / "locks" / folder.name)
     return freed
 
 
@@ -211,7 +213,8 @@ def _subfolders(folder: Path) -> list[Path]:
 
 def _remove_unlocked(folder: Path, lock_path: Path) -> int:
     try:
-        lock = os.open(lock_path, os.O_RDONLY)
+        flags = os.O_RDONLY if lock_path.is_dir() else os.O_RDWR | os.O_CREAT
+        lock = os.open(lock_path, flags | os.O_CLOEXEC, 0o600)
     except OSError:
         return 0
     try:
