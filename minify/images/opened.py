@@ -24,3 +24,7 @@ class OpenedImage:
     def tree(self) -> Tree:
         """The squashed tree; its bytes are read in place."""
         return squash(self.layers, self.limits)
+
+    def base(self, count: int) -> Tree:
+        """The squashed tree of the bottom `count` layers alone."""
+        return squash(self.layers[:count], self.limits)
