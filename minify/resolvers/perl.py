@@ -23,8 +23,8 @@ SOURCE = (".pl", ".pm", ".cgi", ".psgi", ".al", ".fcgi", ".plx", ".t")
 INTERPRETER = re.compile(r"perl[\d.]*|libperl\.so[\d.]*")
 # Folders of @INC as perl's Configure and the distributions name them.
 MARKED = re.compile(
-    r"(/.*)?/(?:site_perl|vendor_perl|core_perl|perl-base|perl5?|perl5?/[\d.]+"
-    r"|(?:site_perl|vendor_perl|perl5)/[\d.]+(?:/[\w-]+)?)"
+    r"(?!/usr/share/doc/)(/.*)?/(?:site_perl|vendor_perl|core_perl|perl-base|perl5?"
+    r"|perl5?/[\d.]+|(?:site_perl|vendor_perl|perl5)/[\d.]+(?:/\w+-linux[\w-]*)?)"
 )
 # Loaded by C code of the interpreter when an operator first needs it (perl's source, `load_module`,
 # `require_tie_mod`, `PL_...`): %+, %!, glob, in-memory files, :encoding layers, \N{}, dbmopen.

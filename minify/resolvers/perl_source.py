@@ -18,7 +18,9 @@ NAME = rb"[A-Za-z_]\w*(?:(?:::|')[A-Za-z_]\w*)*"
 LOAD = re.compile(rb"\b(?:use|no|require)\s+(" + NAME + rb")\s*(?=[;\s({'\"\[}]|\Z|->)")
 # The words after `use parent`, `use base`, `use if …,`, `use aliased`, `extends`, `with`.
 LISTED = re.compile(
-    rb"\b(?:use\s+(?:parent|base|if|aliased|fields|ok|autouse|Mojo::Base)|extends|with)\b([^;]*);"
+    rb"(?:\buse\s+(?:parent|base|if|aliased|autouse|Mojo::Base)\b|^\s*(?:extends|with)\s*\(?\s*"
+    rb"(?=['\"q]))([^;]*);",
+    re.MULTILINE,
 )
 WORD = re.compile(rb"(?<![\w$@%&:>])" + NAME + rb"(?![\w(])")
 FILE = re.compile(rb"\b(?:require|do)\s*\(?\s*(?:\"([^\"\n]+)\"|'([^'\n]+)')")

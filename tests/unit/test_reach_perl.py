@@ -64,7 +64,7 @@ def ask(
         ("use parent -norequire, 'A::B';", {"parent", "A::B", "norequire"}),
         ("use base qw(C D::E);", {"base", "C", "D::E"}),
         ("use if $^O eq 'x', 'Cond::Mod' => 1;", {"Cond::Mod"}),
-        ("extends 'Moo::Base';", {"Moo::Base"}),
+        ("{\n  extends 'Moo::Base';\n}", {"Moo::Base"}),
         ("require Old'Style;", {"Old::Style"}),
         ("use 5.010; require 5.006; no warnings 'x';", {"warnings"}),
         ("# use Nope;\n=pod\n\nuse Nope;\n\n=cut\nuse Yes;", {"Yes"}),
@@ -127,6 +127,16 @@ def test_code_on_the_command_line() -> None:
 
 def test_compiled_part_of_a_module() -> None:
     assert f"{ARCH}/auto/POSIX/POSIX.so" in ask({}, f"{ARCH}/POSIX.pm")[0]
+
+
+def test_compiled_part_of_a_vendor_module() -> None:
+    vendor = "/usr/lib/x86_64-linux-gnu/perl5/5.36"
+    extra: dict[str, Content] = {
+        f"{vendor}/HTML/Parser.pm": "",
+        f"{vendor}/auto/HTML/Parser/Parser.so": "",
+    }
+    found = ask(extra, f"{vendor}/HTML/Parser.pm")[0]
+    assert f"{vendor}/auto/HTML/Parser/Parser.so" in found
 
 
 def test_encodings_are_kept_with_their_compiled_parts() -> None:
