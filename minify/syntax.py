@@ -18,7 +18,6 @@ GRAMMARS = {
     "bash": ("tree_sitter_bash", "language"),
     "ruby": ("tree_sitter_ruby", "language"),
     "php": ("tree_sitter_php", "language_php"),
-    "perl": ("tree_sitter_perl", "language"),
 }
 
 
