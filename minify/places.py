@@ -24,6 +24,7 @@ class Places:
     vendored: Globs
     leftovers: Globs
     generated: Globs
+    bases: Globs
     scratch: Globs
     commands: Globs
     quiet: Globs
@@ -45,6 +46,7 @@ def load_places() -> Places:
         vendored=globs("vendored"),
         leftovers=globs("leftovers"),
         generated=globs("generated"),
+        bases=globs("bases"),
         scratch=globs("scratch"),
         commands=globs("commands"),
         quiet=globs("quiet"),

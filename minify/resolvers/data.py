@@ -26,7 +26,7 @@ SHELL_NAME = b"/bin/sh"
 LIBRARY = re.compile(r"\.so(\.[\w.]+)?$")
 WITHIN = frozenset(bytes([c]) for c in b"0123456789abcdefghijklmnopqrstuvwxyz"
                    b"ABCDEFGHIJKLMNOPQRSTUVWXYZ_.$}@%~+/-")  # fmt: skip
-ABSOLUTE = re.compile(rb"(?:/[\w.+@%-]+){2,}")
+ABSOLUTE = re.compile(rb"(?:/[\w.+@%-]+)+")
 COMMENT = re.compile(rb"^[ \t]*(?:#(?!!)|;|//).*$", re.MULTILINE)
 
 
@@ -97,7 +97,7 @@ def _look(scene: Scene) -> _Index:
     singles = (tree.real(p) for row in places.singles for p in substitute(row, values))
     tops = "|".join(re.escape(name) for name in tree.children("/"))
     # Only the beginning: compilers put strings side by side, so that matches may overlap.
-    pattern = rf"/(?:{tops})(?=/)".encode("utf-8", "surrogateescape")
+    pattern = rf"/(?:{tops})(?![\w.+@%-])".encode("utf-8", "surrogateescape")
     homes = runtime_homes(tree, places)
     alone = frozenset(filter(None, singles))
     return _Index(tree, places, homes, alone, re.compile(pattern), scene.touched)

@@ -54,6 +54,21 @@ class _Index:
             root, at = at, at.rpartition("/")[0]
         return root
 
+    def base_of(self, folder: str, entry: Entry, scene: Scene) -> str | None:
+        """Take a directory made to hold applications as one where a file right in it is used."""
+        used = entry.path in scene.touched and not self.places.generated.match(entry.path)
+        return folder if used and self.is_base(folder) else None
+
+    def is_base(self, directory: str) -> bool:
+        """Whether a directory was made to hold applications, and no package has files in it."""
+        free = directory not in self.shared and not self.foreign(directory)
+        return free and self.places.bases.match(directory)
+
+    def by_hand(self, entry: Entry) -> bool:
+        """Whether a layer without package changes, above the distribution's, brought an entry."""
+        layers = self.owned.layers
+        return bool(layers) and entry.layer > min(layers) and entry.layer not in layers
+
     def once(self, name: str) -> bool:
         """Whether this is the first time that something is asked for."""
         if name in self.done:
@@ -90,7 +105,8 @@ class OwnTree:
         index = self._index
         if entry.kind is not Kind.FILE:
             return
-        root = index.root_of(entry.path.rpartition("/")[0] or "/")
+        folder = entry.path.rpartition("/")[0] or "/"
+        root = index.root_of(folder) or index.base_of(folder, entry, scene)
         if root is not None and index.once(root):
             yield from _keep_tree(index, scene, root, entry.path)
         if entry.path in scene.touched:
@@ -113,9 +129,31 @@ def _look(tree: Tree) -> _Index:
 
 def _workdir(index: _Index, scene: Scene) -> Iterator[Need | Finding]:
     real = scene.tree.real(normalise(scene.config.workdir or "/"))
-    root = index.root_of(real) if real is not None else None
+    if real is None or not scene.tree.is_dir(real):
+        return
+    root = index.root_of(real) or (real if index.is_base(real) else None)
     if root is not None and index.once(root):
         yield from _keep_tree(index, scene, root, f"{root} (working directory)")
+    if real == "/":
+        yield from _top(index, scene)
+
+
+def _top(index: _Index, scene: Scene) -> Iterator[Need | Finding]:
+    """With / as the working directory, what was put there by hand may be named relatively."""
+    limits = index.places.limits
+    for name in index.tree.children("/"):
+        entry = index.tree.entries[f"/{name}"]
+        if entry.kind is not Kind.DIR or not index.by_hand(entry):
+            continue
+        if index.root_of(entry.path) is None or not index.once(entry.path):
+            continue
+        found = weigh(index.tree, entry.path, index.foreign)
+        if found.within(limits["beside_bytes"], limits["beside_files"]):
+            yield from _keep_tree(index, scene, entry.path, "/ (working directory)")
+        else:
+            text = f"left out {found.files} files, {found.size} bytes: nothing in it was used"
+            index.done.discard(entry.path)
+            yield Finding(RULE, entry.path, text)
 
 
 # ---------------------------------------------------------------- the own tree
@@ -171,9 +209,9 @@ def _strays(index: _Index) -> Iterator[Need | Finding]:
 def _stray(index: _Index, entry: Entry) -> bool:
     if entry.kind is not Kind.FILE or entry.size > index.places.limits["stray_file_bytes"]:
         return False
-    path, layers = entry.path, index.owned.layers
+    path = entry.path
     folder = path.rpartition("/")[0]
-    by_hand = bool(layers) and entry.layer > min(layers) and entry.layer not in layers
+    by_hand = index.by_hand(entry)
     unowned_setting = path.startswith("/etc/") and path not in index.owned.owner
     if not (by_hand or unowned_setting or (not folder and path not in index.owned.owner)):
         return False

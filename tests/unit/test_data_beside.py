@@ -112,6 +112,16 @@ def test_a_name_completed_at_run_time_means_its_directory() -> None:
     assert kept(files, ["/opt/b"]) == {"/usr/share/zoneinfo", "/usr/share/zoneinfo/UTC"}
 
 
+def test_top_directories_may_be_named_alone() -> None:
+    files: dict[str, Content] = {
+        "/server": Exec(ELF + b"\0/templates\0/usr\0/temp\0"),
+        "/templates/a.html": "x",
+        "/usr/x": "x",
+    }
+    assert "/templates/a.html" in kept(files, ["/server"])
+    assert "/usr/x" not in kept(files, ["/server"])
+
+
 def test_paths_that_text_names_commands_included_comments_not() -> None:
     files: dict[str, Content] = {
         "/opt/x/app.conf": "mailer = /usr/sbin/sendmail\n# /usr/bin/perl\n  root /srv/site;\n",

@@ -125,6 +125,27 @@ def test_files_put_beside_the_distributions_own_are_kept_when_a_layer_says_so() 
     }
 
 
+@pytest.mark.parametrize("base", ["/srv", "/home/node", "/root", "/opt"])
+def test_an_application_right_in_a_base_directory(base: str) -> None:
+    extra = {f"{base}/server.js": "x", f"{base}/views/a.html": "x", f"{base}/.cache/y": "x"}
+    for touched, workdir in (([f"{base}/server.js"], "/"), ([], base)):
+        paths, _ = kept(extra, touched, workdir)
+        assert f"{base}/views/a.html" in paths
+        assert f"{base}/.cache/y" not in paths
+    assert f"{base}/views/a.html" not in kept(extra)[0]
+
+
+def test_what_was_put_into_the_top_directory_by_hand_is_kept_when_programs_run_there() -> None:
+    files = tree({**BASE, "/views/a.html": "x", "/made/by/packages": "x", "/big/x": "x"})
+    entries = dict(files.entries)
+    for path in ("/views", "/big"):
+        entries[path] = replace(entries[path], layer=2)
+    entries["/big/x"] = replace(entries["/big/x"], size=9 << 20)
+    found = list(OwnTree().needs(scene(Tree(entries, files.opener)), entries["/usr/sbin/nginx"]))
+    assert {n.path for n in found if isinstance(n, Need)} == {"/views/a.html"}
+    assert any(n.path == "/big" for n in found if isinstance(n, Finding))
+
+
 def test_settings_of_a_package_in_use_and_beside_settings_in_use() -> None:
     paths, _ = kept({"/etc/nginx/conf.d/lazy.conf": "x"}, ["/usr/sbin/nginx"])
     assert {"/etc/nginx/mime.types", "/etc/other/x.conf"} <= paths
