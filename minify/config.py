@@ -40,6 +40,11 @@ def home_folder() -> Path:
     return Path(cache) / "minify"
 
 
+def docker_host() -> str:
+    """The user's DOCKER_HOST, or nothing."""
+    return os.environ.get("DOCKER_HOST", "")
+
+
 def source_date_epoch() -> int | None:
     """SOURCE_DATE_EPOCH (reproducible-builds.org), seconds; None when unset."""
     text = os.environ.get("SOURCE_DATE_EPOCH", "")

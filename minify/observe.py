@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from minify.engines import Loaded
 from minify.errors import TraceError
-from minify.model import Access, Evidence, Outcome, Plan, Watch
+from minify.model import HEALTHCHECK, Access, Evidence, Outcome, Plan, Watch
 from minify.steps import step
 from minify.tree import Tree
 from minify.trial import Stage, Trial, run_trial
@@ -28,7 +28,7 @@ def observe(stage: Stage, loaded: Loaded, plan: Plan) -> Trial:
         if privileged and plan.watch in (Watch.FULL, Watch.LIGHT):
             progress.note(f"{privileged[0]} changes privileges when run: observing again")
             trial = _again(stage, loaded, plan, trial, privileged)
-        _check_drives(trial, plan)
+        _check_drives(trial)
         if not trial.evidence.complete:
             progress.warn(f"{trial.evidence.lost} events were lost: the evidence is incomplete")
     return trial
@@ -53,16 +53,18 @@ def privileged_executed(tree: Tree, evidence: Evidence) -> tuple[str, ...]:
     return tuple(dict.fromkeys(e.path for e in entries if e is not None and e.privileged))
 
 
-def _check_drives(trial: Trial, plan: Plan) -> None:
-    """A drive that fails on the original proves nothing about the output: stop, unless implied."""
+def _check_drives(trial: Trial) -> None:
+    """A drive that fails on the original proves nothing about the output: stop.
+
+    The image's own health check is not the user's drive: it may well fail in this surrounding.
+    """
     failed = [o for o in trial.behaviour.observations if not o.ok]
-    asked = {d.id for d in plan.drives} - {"GET /", "healthcheck"}
-    wrong = [o for o in failed if o.drive.rpartition(" :")[0] in asked or o.drive in asked]
+    wrong = [o for o in failed if o.drive != HEALTHCHECK]
     if wrong:
         lines = "\n".join(f"  {o.drive}: {o.error or f'HTTP {o.status}'}" for o in wrong)
         raise TraceError(
             f"{len(wrong)} of {len(trial.behaviour.observations)} probes fail on the original "
             f"image:\n{lines}",
-            hint="correct the probe, give the service what it misses (--env, --mount), or say what "
-            "to expect in the configuration",
+            hint="correct the probe, give the service what it misses (--env, --mount), say what to "
+            "expect in the configuration, or --no-default-probes",
         )

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from minify.engines import Loaded
 from minify.errors import EngineError
-from minify.model import Drive, ExecDrive, HttpDrive, Image, Kind, Plan, Watch
+from minify.model import HEALTHCHECK, Drive, ExecDrive, HttpDrive, Image, Kind, Plan, Watch
 from minify.options import Options
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -45,7 +45,7 @@ def _drives(image: Image, options: Options) -> tuple[Drive, ...]:
     if check:
         shell = image_shell(image)
         argv = (*shell, *check.test[1:]) if check.test[0] == "CMD-SHELL" else check.test[1:]
-        drives = (*drives, ExecDrive("healthcheck", argv, timeout=max(check.timeout, 1.0)))
+        drives = (*drives, ExecDrive(HEALTHCHECK, argv, timeout=max(check.timeout, 1.0)))
     return drives
 
 

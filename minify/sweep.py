@@ -23,17 +23,19 @@ class Swept:
 def open_engine(name: str, run: Run, home: Home) -> Engine:
     """Open an engine by name; `auto` takes Docker when it answers, else the embedded one."""
     if name == "embedded":
-        return _embedded(run, home)
+        return _embedded(home)
     try:
         return make_docker(run.token, run.folder)
     except EngineError:
         if name == "docker":
             raise
-        return _embedded(run, home)
+        return _embedded(home)
 
 
-def _embedded(run: Run, home: Home) -> Engine:
-    raise EngineError("no Docker engine answers", hint="start Docker; see: minify doctor")
+def _embedded(home: Home) -> Engine:
+    from minify.engines.embedded import make as make_embedded  # here: only where it is used
+
+    return make_embedded(home.path)
 
 
 def sweep(engine: Engine, home: Home) -> Swept:

@@ -59,8 +59,8 @@ def run_trial(stage: Stage, image: Image, plan: Plan, name: str) -> Trial:
                 plan.watch, stage.kit, folder, environment(image, plan), local=stage.engine.local
             )
         )
-        probes = _network_probes(stack, plan)
         container = stack.enter_context(stage.engine.create(plan, image, watch.launch))
+        probes = _network_probes(stack, plan, container)
         watch.equip(container)
         container.start()
         watch.open_gate(container)
@@ -84,10 +84,15 @@ def run_trial(stage: Stage, image: Image, plan: Plan, name: str) -> Trial:
     return Trial(_evidence(image, plan, seen, behaviour), behaviour)
 
 
-def _network_probes(stack: contextlib.ExitStack, plan: Plan) -> dict[str, Probe]:
+def _network_probes(
+    stack: contextlib.ExitStack, plan: Plan, container: Container
+) -> dict[str, Probe]:
     """Start the programs for the kinds of drive there are, before the container needs them."""
     kinds = {d.KIND for d in plan.drives} & {"http", "tcp"}
-    return {kind: stack.enter_context(probing(f"drive_{kind}")) for kind in sorted(kinds)}
+    return {
+        kind: stack.enter_context(probing(f"drive_{kind}", container.beside))
+        for kind in sorted(kinds)
+    }
 
 
 def _wanted(plan: Plan, image: Image) -> Wanted:

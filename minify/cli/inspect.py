@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from minify.cli.build import bench_for, find_shelf
-from minify.config import home_folder, read_config, schema
+from minify.config import docker_host, home_folder, read_config, schema
 from minify.errors import Exit, UsageError
 from minify.options import Options
 from minify.workspace import Home
@@ -62,7 +62,7 @@ def doctor_command(as_json: bool) -> int:
     """Say what this machine can do for minify, and how to get what is missing."""
     from minify.doctor import examine
 
-    checks = examine()
+    checks = examine(home_folder(), docker_host())
     if as_json:
         click.echo(json.dumps([vars(c) for c in checks], indent=1))
         return Exit.OK

@@ -8,6 +8,7 @@ from minify.model.evidence import Access, Behaviour, Evidence, Observation, Outc
 from minify.model.image import Entry, Healthcheck, Image, ImageConfig, Kind, Layer, Platform
 from minify.model.keep import Difference, Finding, KeepLevel, KeepSet, OutputImage, Reason, Verdict
 from minify.model.plan import (
+    HEALTHCHECK,
     Drive,
     ExecDrive,
     HttpDrive,
@@ -20,6 +21,7 @@ from minify.model.plan import (
 )
 
 __all__ = [
+    "HEALTHCHECK",
     "Access",
     "Behaviour",
     "Difference",

@@ -7,6 +7,9 @@ from enum import StrEnum
 from typing import ClassVar
 
 
+HEALTHCHECK = "healthcheck"  # the id of the drive that is the image's own health check
+
+
 @dataclass(frozen=True)
 class HttpDrive:
     """Send an HTTP request and look at the answer. `port` 0 means every exposed TCP port.
