@@ -77,16 +77,18 @@ def mount_overlay(request: dict[str, Any]) -> str:
     options = "lowerdir=" + ":".join(reversed(links))
     if request.get("userxattr"):
         options += ",userxattr"
-    for way in ("overlay", "tmpfs"):
+    for way in request["ways"]:
         if way == "tmpfs":
             # The cache lies on an overlay itself, which is no place for an upper directory.
             mount("tmpfs", request["writable"], "tmpfs", MS_NOSUID | MS_NODEV, "mode=0700")
+        elif way == "copy":
+            return way
         upper, work = _upper_and_work(request)
         with contextlib.suppress(OSError):
             data = f"{options},upperdir={upper},workdir={work}"
             mount("overlay", request["rootfs"], "overlay", 0, data)
             return way
-    return "copy"
+    raise OSError(errno.EOPNOTSUPP, "overlayfs is refused here")
 
 
 def _upper_and_work(request: dict[str, Any]) -> tuple[str, str]:

@@ -54,6 +54,7 @@ class EmbeddedEngine:
     machine: Machine
     name: str = "embedded"
     local: bool = True
+    ways: tuple[str, ...] = ("overlay", "tmpfs", "copy")
     _trees: dict[str, Tree] = field(default_factory=dict)
     _live: dict[str, EmbeddedContainer] = field(default_factory=dict)
 
@@ -142,6 +143,7 @@ class EmbeddedEngine:
             "bundle": str(folder),
             "runtime": [self.runtime, "--root", str(folder / "state")],
             "lower": [str(path) for path in self._directories(image)],
+            "ways": self.ways,
             "links": str(folder / "links"),
             "writable": str(folder / "writable"),
             "rootfs": str(folder / "rootfs"),

@@ -21,6 +21,7 @@ from minify.extract import unpack
 from minify.images.span import Span
 from minify.probe import NOT_PERMITTED, Probe
 from minify.run import TooSlow, program, start
+from minify.steps import step
 
 CREATE = 60.0  # seconds; a copy of a big root file system may be part of it
 ANSWER = 30.0
@@ -49,6 +50,7 @@ class EmbeddedContainer:
     place: Place
     probe: Probe
     way: str = ""
+    copied: int = 0
     _pid: int = 0
     _supervisor: int = 0
     _exit: int | None = None
@@ -63,9 +65,19 @@ class EmbeddedContainer:
         if answer is None or "created" not in answer:
             self._refuse(answer)
             return
-        self.way = str(answer["way"])
+        self.way, self.copied = str(answer["way"]), int(answer["copied"])
         self._pid, self._supervisor = int(answer["created"]), int(answer["supervisor"])
         self._before = dict(self._changes())
+        if self.way != "overlay":
+            self._say_the_cost()
+
+    def _say_the_cost(self) -> None:
+        with step("Starting a container") as under_way:
+            if self.way == "copy":
+                megabytes = self.copied / 1e6
+                under_way.warn(f"overlayfs is refused here: copied {megabytes:.0f} MB for this run")
+            else:
+                under_way.note("the cache is on an overlay: what the run writes is kept in memory")
 
     def _refuse(self, answer: dict[str, Any] | None) -> None:
         why = str((answer or {}).get("error") or self.probe.complaint or "it ended early")
@@ -209,7 +221,9 @@ class EmbeddedContainer:
 
     def written(self) -> tuple[str, ...]:
         """Paths the run created, changed or removed, without directories on the way."""
-        changed = sorted(p for p, when in self._changes() if self._before.get(p) != when)
+        now = dict(self._changes())
+        gone = self._before.keys() - now.keys()
+        changed = sorted({*gone, *(p for p, when in now.items() if self._before.get(p) != when)})
         return tuple(
             path
             for path, following in zip(changed, [*changed, ""][1:], strict=True)
@@ -220,16 +234,17 @@ class EmbeddedContainer:
         return any(path == i or path.startswith(i + "/") for i in self.place.ignored)
 
     def _changes(self) -> Iterator[tuple[str, int]]:
-        """Paths in the overlay's upper directory, with the time of their last change."""
-        if self.way == "copy" or not self._supervisor:
+        """Paths in the overlay's upper directory, or in the whole copy, with their ctime."""
+        if not self._supervisor:
             return
-        # Through the supervisor: the upper directory may be on a tmpfs only it has.
-        upper = f"/proc/{self._supervisor}/root{self.place.folder}/writable/upper"
-        for folder, folders, files in os.walk(upper):
+        # Through the supervisor: what it has mounted is nowhere else.
+        name = "rootfs" if self.way == "copy" else "writable/upper"
+        top = f"/proc/{self._supervisor}/root{self.place.folder}/{name}"
+        for folder, folders, files in os.walk(top):
             for name in (*folders, *files):
                 path = f"{folder}/{name}"
                 with contextlib.suppress(OSError):
-                    yield path[len(upper) :], os.lstat(path).st_ctime_ns
+                    yield path[len(top) :], os.lstat(path).st_ctime_ns
 
     def close(self) -> None:
         """End it with everything it has; may be called twice."""

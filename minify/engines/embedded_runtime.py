@@ -115,6 +115,7 @@ def complaint(cache: Path, machine: Machine, runtime: str) -> str:
                 "bundle": str(folder),
                 "runtime": [runtime, "--root", str(folder / "state")],
                 "lower": [str(folder / "lower")],
+                "ways": ["overlay", "tmpfs", "copy"],
                 "links": str(folder / "links"),
                 "writable": str(folder / "writable"),
                 "rootfs": str(folder / "rootfs"),
