@@ -80,6 +80,9 @@ def main() -> None:
         status = int(error.exit_code)
     except BrokenPipeError:
         status = int(Exit.FAILED)
+    except Exception as error:
+        console.show_defect(error)
+        status = int(Exit.FAILED)
     sys.exit(status if isinstance(status, int) else 0)
 
 

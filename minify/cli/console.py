@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import traceback
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,13 @@ def show_error(error: MinifyError) -> None:
     click.echo(click.style("error: ", fg="red", bold=True) + error.message, err=True)
     if error.hint:
         click.echo(click.style("hint: ", fg="yellow") + error.hint, err=True)
+
+
+def show_defect(error: Exception) -> None:
+    """Write an error nobody foresaw: where it happened, in full, since it is ours to mend."""
+    click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+    click.echo(click.style("defect: ", fg="red", bold=True) + f"{error!r}", err=True)
+    click.echo("hint: this is a fault of minify; please report it with the lines above", err=True)
 
 
 @contextlib.contextmanager

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar
 
-
 HEALTHCHECK = "healthcheck"  # the id of the drive that is the image's own health check
 
 
