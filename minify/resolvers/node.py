@@ -207,7 +207,7 @@ class _Work:
             yield Finding(RULE, path, f"larger than {LIMIT} bytes: not read")
             return
         text = self.scene.tree.read(path)
-        for specifier in named(text):
+        for specifier in named(text, bundled=own):
             for found in self.lookup.specifier(specifier, path):
                 yield _need(found, path, f"import {specifier}")
         for specifier in strings(text) if own else ():

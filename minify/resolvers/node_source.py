@@ -23,9 +23,13 @@ CALLED = re.compile(rb"\b[\w$]{1,3}\((['\"])([^'\"\n\r\\]{1,200})\1\)")
 STRING = re.compile(rb"(['\"`])(@?[A-Za-z][\w.-]{0,60}(?:/[\w.-]{1,60})?)\1")
 
 
-def named(text: bytes) -> frozenset[str]:
-    """Specifiers in every form that loads a module by a constant name."""
-    found = {m[2] for m in NAMED.finditer(text)} | {m[2] for m in CALLED.finditer(text)}
+def named(text: bytes, *, bundled: bool = False) -> frozenset[str]:
+    """Specifiers in every form that loads a module by a constant name.
+
+    `bundled`: also `x("name")`, as minifiers rename `require`.
+    """
+    found = {m[2] for m in NAMED.finditer(text)}
+    found |= {m[2] for m in CALLED.finditer(text)} if bundled else set()
     return frozenset(s.decode("utf-8", "replace") for s in found)
 
 
@@ -44,11 +48,16 @@ def manifest(text: bytes) -> Mapping[str, Any] | None:
 
 
 def dependencies(package: Mapping[str, Any]) -> Iterator[str]:
-    """Names of packages a package needs or can use when it runs (npm: package.json)."""
+    """Names of packages a package needs or can use when it runs (npm: package.json).
+
+    Optional peers are left to the code that loads them: most are for its types or its tests.
+    """
+    meta = package.get("peerDependenciesMeta")
+    spare = set(meta) if isinstance(meta, dict) else set()
     for field in ("dependencies", "optionalDependencies", "peerDependencies"):
         value = package.get(field)
         if isinstance(value, dict):
-            yield from (str(name) for name in value)
+            yield from (n for n in map(str, value) if field[:4] != "peer" or n not in spare)
     bundled = package.get("bundleDependencies", package.get("bundledDependencies"))
     if isinstance(bundled, list):
         yield from (str(name) for name in bundled)

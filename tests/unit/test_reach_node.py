@@ -145,7 +145,7 @@ def test_tests_that_a_package_exports_stay() -> None:
     ],
 )
 def test_forms_of_import(text: str, wanted: str) -> None:
-    assert wanted in named(text.encode())
+    assert wanted in named(text.encode(), bundled=True)
 
 
 def test_manifests() -> None:
@@ -158,6 +158,9 @@ def test_manifests() -> None:
     assert odd is not None
     assert list(dependencies(odd)) == ["b"]
     assert list(targets(odd)) == ["./a"]
+    peers = {"peerDependencies": {"a": "1", "b": "1"}, "peerDependenciesMeta": {"b": {}}}
+    assert list(dependencies(peers)) == ["a"]
+    assert named(b"f('typescript')") == frozenset()
     assert strings(b"x('pug', \"@s/p\", 'no spaces here')") == {"pug", "@s/p"}
 
 
