@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import BinaryIO
 
 from minify.elf import read_elf
 from minify.facts import substitute, variables
@@ -22,6 +23,7 @@ BESIDE, NAMED, SHELL = "data:beside", "data:named", "data:shell"
 ELF = b"\x7fELF"
 # Functions of the C library that start a shell (system(3), popen(3)), as symbol names.
 STARTERS = (b"\0system\0", b"\0popen\0")
+PIECE, OVERLAP = 8 << 20, 4096  # bytes; no path is longer than PATH_MAX
 SHELL_NAME = b"/bin/sh"
 LIBRARY = re.compile(r"\.so(\.[\w.]+)?$")
 WITHIN = frozenset(bytes([c]) for c in b"0123456789abcdefghijklmnopqrstuvwxyz"
@@ -162,19 +164,33 @@ def _of_program(index: _Index, entry: Entry) -> Iterator[Need | Finding]:
     if entry.size > index.places.limits["binary_bytes"]:
         yield Finding(NAMED, entry.path, f"{entry.size} bytes: not searched for paths")
         return
-    data = index.tree.read(entry.path)
-    for path in _paths(index, data, words=False):
+    names: set[str] = set()
+    shells, starts = False, False
+    with index.tree.open(entry.path) as stream:
+        for data in _pieces(stream):
+            names.update(_paths(index, data, words=False))
+            shells = shells or SHELL_NAME in data
+            starts = starts or any(symbol in data for symbol in STARTERS)
+    for path in sorted(names):
         yield from _named(index, entry, path, commands=False)
-    if _starts_shells(data):
+    if shells or (starts and _is_program(index, entry)):
         for shell in index.places.shells:
             yield Need(shell, Reason(SHELL, entry.path, "starts commands through a shell"))
 
 
-def _starts_shells(data: bytes) -> bool:
-    """Whether a program calls system(3) or popen(3), or it or a library names a shell itself."""
-    if SHELL_NAME in data:
-        return True
-    facts = read_elf(data) if any(symbol in data for symbol in STARTERS) else None
+def _pieces(stream: BinaryIO) -> Iterator[bytes]:
+    """Read a file in overlapping pieces: programs of a hundred megabytes are not rare."""
+    kept = b""
+    while block := stream.read(PIECE):
+        data = kept + block
+        yield data
+        kept = data[-OVERLAP:]
+
+
+def _is_program(index: _Index, entry: Entry) -> bool:
+    """Whether an ELF file is started itself: a library's rare helpers do not count as shells'."""
+    with index.tree.open(entry.path) as stream:
+        facts = read_elf(stream)
     return facts is not None and bool(facts.interp)
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from minify.model import Finding, ImageConfig, KeepLevel
 from minify.resolvers import Need, Scene
-from minify.resolvers.data import Data
+from minify.resolvers.data import PIECE, Data
 from minify.tree import Tree
 from tests.kit import Content, Exec, Link, tree
 
@@ -154,6 +154,15 @@ def test_a_named_directory_brings_no_script_of_a_language_that_is_not_used() -> 
     assert "/usr/lib/ssl/openssl.cnf" in found
     assert not any("CA" in path for path in found)
     assert "/usr/lib/ssl/misc/CA.pl" in kept(files, ["/usr/bin/perl", "/usr/lib/libssl.so.3"])
+
+
+def test_a_name_across_two_pieces_of_a_large_program_is_found() -> None:
+    start = b"\0" * (PIECE - len(ELF) - 9)
+    files: dict[str, Content] = {
+        "/usr/bin/a": Exec(ELF + start + b"/usr/share/app/words\0"),
+        "/usr/share/app/words": "x",
+    }
+    assert kept(files, ["/usr/bin/a"]) == {"/usr/share/app/words"}
 
 
 def test_a_shell_is_kept_for_what_names_it() -> None:
