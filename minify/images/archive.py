@@ -16,6 +16,7 @@ from minify.images.opened import OpenedImage
 from minify.images.span import Span
 from minify.images.tar_header import END, padding, plain_file
 from minify.images.tar_read import members
+from minify.images.transports import full_reference
 from minify.images.unpack import Blob, compression, unpacked
 from minify.images.write import chunks
 from minify.model import Layer
@@ -173,7 +174,8 @@ def _chosen(path: Path, items: list[dict[str, Any]], tag: str) -> dict[str, Any]
     if tag.startswith("@") and tag[1:].isdigit():
         hits = items[int(tag[1:]) :][:1]
     elif tag:
-        hits = [i for i in items if full_tag(tag) in (i.get("RepoTags") or ())]
+        wanted = full_reference(tag)
+        hits = [i for i in items if wanted in map(full_reference, i.get("RepoTags") or ())]
     else:
         hits = items
     if len(hits) == 1:

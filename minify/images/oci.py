@@ -41,6 +41,8 @@ LAYERS = (
 FOREIGN = ("nondistributable", "foreign")
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 DEPTH_MAX = 4
+INDEXES_MAX = 100
+LISTED_MAX = 10_000
 HINT = "the layout is damaged or incomplete: copy or pull it again"
 
 Lookup = Callable[[str], Span | None]  # a name inside the layout -> its bytes
@@ -116,7 +118,7 @@ class _Reader:
         if index is None:
             raise EngineError(f"no index.json in {self.where}", hint=HINT)
         listed = self._descriptors(index.read(self.limits.max_document), "manifests")
-        manifest = self._manifest(self._tagged(listed, choice.tag), choice.wanted, 0)
+        manifest = self._manifest(self._tagged(listed, choice.tag), choice.wanted)
         document = self._document(manifest)
         config_at = self._descriptor(document.get("config"))
         self._foreign(config_at, CONFIGS, "configuration")
@@ -162,29 +164,41 @@ class _Reader:
             )
         return hits
 
-    def _manifest(self, listed: list[Descriptor], wanted: Platform, depth: int) -> Descriptor:
-        """Follow indexes down to the one manifest for a platform."""
-        chosen = listed[0]
-        if len(listed) > 1 or depth:
-            number = best([d.platform for d in listed], wanted)
-            if number is None:
-                offered = sorted({str(d.platform) for d in listed if d.platform})
-                raise EngineError(
-                    f"{self.where} has no image for {wanted}",
-                    hint=f"choose with --platform: {', '.join(offered) or 'none is named'}",
-                )
-            chosen = listed[number]
-        if chosen.media_type in MANIFESTS:
-            return chosen
-        if chosen.media_type not in INDEXES or depth >= DEPTH_MAX:
+    def _manifest(self, listed: list[Descriptor], wanted: Platform) -> Descriptor:
+        """Choose the one manifest for a platform, also among those of nested indexes."""
+        found, nested = self._leaves(listed)
+        if not found:
+            raise EngineError(f"{self.where} lists no image", hint=HINT)
+        chosen: int | None = 0
+        if len(found) > 1 or nested:
+            chosen = best([d.platform for d in found], wanted)
+        if chosen is None:
+            offered = sorted({str(d.platform) for d in found if d.platform})
             raise EngineError(
-                f"{self.where}: unsupported manifest type {chosen.media_type or '(none)'}",
+                f"{self.where} has no image for {wanted}",
+                hint=f"choose with --platform: {', '.join(offered) or 'none is named'}",
+            )
+        if found[chosen].media_type not in MANIFESTS:
+            raise EngineError(
+                f"{self.where}: unsupported manifest type {found[chosen].media_type or '(none)'}",
                 hint="only OCI and Docker schema 2 images can be read",
             )
-        nested = self._descriptors(self._bytes(chosen), "manifests")
-        if not nested:
-            raise EngineError(f"{self.where}: empty index {chosen.digest}", hint=HINT)
-        return self._manifest(nested, wanted, depth + 1)
+        return found[chosen]
+
+    def _leaves(self, listed: list[Descriptor]) -> tuple[list[Descriptor], bool]:
+        """All manifests below some entries, in order, and whether there was an index."""
+        todo, found, opened = [(d, 0) for d in reversed(listed)], list[Descriptor](), 0
+        while todo:
+            at, depth = todo.pop()
+            if at.media_type not in INDEXES:
+                found.append(at)
+                continue
+            opened += 1
+            if depth >= DEPTH_MAX or opened > INDEXES_MAX or len(todo) > LISTED_MAX:
+                raise EngineError(f"{self.where}: indexes are nested without end", hint=HINT)
+            below = self._descriptors(self._bytes(at), "manifests")
+            todo.extend((d, depth + 1) for d in reversed(below))
+        return found, opened > 0
 
     def _foreign(self, found: Descriptor, known: tuple[str, ...], what: str) -> None:
         if any(word in found.media_type for word in FOREIGN):
@@ -202,7 +216,7 @@ class _Reader:
         found = self._json(data).get(key)
         if not isinstance(found, list):
             raise EngineError(f"{self.where}: a document lacks the list {key}", hint=HINT)
-        if len(found) > 10 * self.limits.max_layers:
+        if len(found) > LISTED_MAX:
             raise EngineError(f"{self.where}: a document lists {len(found)} {key}", hint=HINT)
         return [self._descriptor(item) for item in found]
 

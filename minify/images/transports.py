@@ -81,3 +81,16 @@ def _reference(reference: str, text: str) -> str:
             hint="write [HOST[:PORT]/]NAME[:TAG] in lower case, or TRANSPORT:...",
         )
     return reference
+
+
+def full_reference(reference: str) -> str:
+    """A reference spelled out as Docker understands it: host, `library/`, and tag `latest`."""
+    name, at, digest = reference.partition("@")
+    host, slash, rest = name.partition("/")
+    if not slash or not (set(host) & set(".:") or host == "localhost" or host != host.lower()):
+        host, rest = "docker.io", name
+    if host in ("docker.io", "index.docker.io"):
+        host, rest = "docker.io", rest if "/" in rest else f"library/{rest}"
+    if ":" not in rest and not at:
+        rest += ":latest"
+    return f"{host}/{rest}{at}{digest}"
