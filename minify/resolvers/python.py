@@ -14,7 +14,7 @@ from minify.model import Entry, Finding, KeepLevel, Kind
 from minify.resolvers import Need, Resolver, Scene
 from minify.resolvers.python_imports import LIMIT
 from minify.resolvers.python_library import INTERPRETER, interpreter, site, stdlib
-from minify.resolvers.python_own import archive, own
+from minify.resolvers.python_own import SETTINGS, archive, own, settings
 from minify.resolvers.python_work import RULE, Work, need
 
 SHEBANG = re.compile(rb"#!.*(?:python|pypy)")
@@ -65,19 +65,42 @@ def _installed(work: Work, entry: Entry) -> Iterator[Need | Finding]:
         yield from _elsewhere(work, entry)
     elif place.kind == "stdlib":
         yield from stdlib(work, entry, place)
+        yield from _started(work)
     else:
         yield from site(work, entry, place)
+        if name.endswith(ARCHIVES):
+            yield from archive(work, entry)
+
+
+def _started(work: Work) -> Iterator[Need | Finding]:
+    """Deal with the files that were met before it was known that Python runs here."""
+    work.running = True
+    while work.waiting:
+        yield from _run(work, work.waiting.pop())
 
 
 def _elsewhere(work: Work, entry: Entry) -> Iterator[Need | Finding]:
-    """Dispatch by what the file is called, and scripts by their first line."""
+    """Dispatch by what the file is called; a script of Python that never runs is mere data."""
+    name = entry.path.rpartition("/")[2]
+    if INTERPRETER.fullmatch(name):
+        yield from interpreter(work, entry)
+        yield from _started(work)
+    elif not work.running:
+        if name.endswith((".py", ".pyc", *ARCHIVES)) or entry.executable:
+            work.waiting.append(entry)
+    else:
+        yield from _run(work, entry)
+
+
+def _run(work: Work, entry: Entry) -> Iterator[Need | Finding]:
+    """What a module, an archive or a script (known by its first line) needs."""
     name = entry.path.rpartition("/")[2]
     if name.endswith((".py", ".pyc")):
         yield from own(work, entry)
     elif name.endswith(ARCHIVES):
         yield from archive(work, entry)
-    elif INTERPRETER.fullmatch(name):
-        yield from interpreter(work, entry)
+    elif name.endswith(SETTINGS):
+        yield from settings(work, entry)
     elif entry.executable and ".so" not in name and entry.size < LIMIT:
         head = work.scene.tree.read(entry.path, 128)
         if SHEBANG.match(head):

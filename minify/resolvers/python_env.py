@@ -86,8 +86,12 @@ class World:
     @cached_property
     def active_stdlibs(self) -> tuple[Place, ...]:
         """The standard libraries in use; all of them when none was seen in use."""
-        used = tuple(s for s in self.stdlibs if s.path in self._used_dirs)
-        return used or self.stdlibs
+        return self.used_stdlibs or self.stdlibs
+
+    @cached_property
+    def used_stdlibs(self) -> tuple[Place, ...]:
+        """The standard libraries from which a module was read."""
+        return tuple(s for s in self.stdlibs if s.path in self._used_dirs)
 
     @cached_property
     def _used_dirs(self) -> frozenset[str]:

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import posixpath
+import re
 import zipfile
 from collections.abc import Iterator
 
 from minify.model import Entry, Finding, Kind
 from minify.resolvers import Need
 from minify.resolvers import python_data as data
-from minify.resolvers.python_imports import LIMIT, Import, Source, names_in_bytecode, parse, scan
+from minify.resolvers.python_imports import (
+    LIMIT,
+    Import,
+    Source,
+    names_in_bytecode,
+    parse,
+    scan,
+    strings,
+)
 from minify.resolvers.python_work import BINARY_LIMIT, RULE, Work, need
+
+SETTINGS = (".ini", ".cfg", ".conf", ".toml", ".yaml", ".yml", ".json")
+SETTINGS_LIMIT = 256 * 1024
+DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+(?::\w+)?")
 
 
 def own(work: Work, entry: Entry) -> Iterator[Need | Finding]:
@@ -70,6 +83,17 @@ def _source_files(work: Work, root: str) -> Iterator[Entry]:
                 yield from _source_files(work, entry.path)
         elif name.endswith((".py", ".pyc", ".so")) and work.finder.fits(name):
             yield entry
+
+
+def settings(work: Work, entry: Entry) -> Iterator[Need]:
+    """Modules that the application's settings name in full: a handler, a middleware, a worker."""
+    path = entry.path
+    roots = [r for r in work.world.own_roots if r not in data.SHARED_DIRS]
+    if entry.size > SETTINGS_LIMIT or not any(path.startswith(f"{root}/") for root in roots):
+        return
+    words = set(DOTTED.findall(work.scene.tree.read(path).decode("utf-8", "replace")))
+    found = frozenset(item for word in words for item in strings(word))
+    yield from _follow(work, Source(found), path)
 
 
 def archive(work: Work, entry: Entry) -> Iterator[Need | Finding]:

@@ -31,6 +31,12 @@ class Work:
 
     scene: Scene
     done: set[str] = field(default_factory=set)
+    waiting: list[Entry] = field(default_factory=list)
+    running: bool = False
+
+    def __post_init__(self) -> None:
+        """A standard library that was read from means that Python runs."""
+        self.running = bool(self.world.used_stdlibs)
 
     @cached_property
     def world(self) -> World:

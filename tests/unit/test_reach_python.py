@@ -339,3 +339,39 @@ def test_a_shared_folder_is_no_source_tree() -> None:
     kept, _ = reach(files, ["/usr/bin/tool", f"{LIB}/os.py"])
     assert f"{LIB}/wave.py" in kept
     assert "/usr/bin/other.py" not in kept
+
+
+def test_settings_name_modules_too() -> None:
+    files = {
+        **PACKAGE,
+        "/app/app.py": "",
+        "/app/log.yaml": "handlers: {a: {class: unrelated.Handler}}\n",
+        "/app/page.json": '{"x": "wave"}',
+    }
+    touched = ["/app/app.py", "/app/log.yaml", "/app/page.json", f"{LIB}/os.py"]
+    kept, _ = reach(files, touched)
+    assert f"{DIST}/unrelated/__init__.py" in kept
+    assert f"{LIB}/wave.py" not in kept
+
+
+def test_python_files_are_data_until_python_runs() -> None:
+    files = {
+        "/app/node_modules/gyp/gyp.py": "import wave",
+        "/app/tool": Exec(b"#!/usr/bin/python3"),
+    }
+    kept, _ = reach(files, ["/app/node_modules/gyp/gyp.py", "/app/tool"])
+    assert kept == {"/app/node_modules/gyp/gyp.py", "/app/tool"}
+    # The order in which files are met makes no difference.
+    for touched in (["/app/node_modules/gyp/gyp.py", "/usr/bin/python3.11"],
+                    ["/usr/bin/python3.11", "/app/node_modules/gyp/gyp.py"]):  # fmt: skip
+        kept, _ = reach(files, touched)
+        assert f"{LIB}/wave.py" in kept
+
+
+def test_an_egg_is_read() -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("egg/__init__.py", "def f(): import wave")
+    egg = f"{DIST}/egg-1.0-py3.11.egg"
+    kept, _ = reach({egg: packed.getvalue()}, [egg, f"{LIB}/os.py"])
+    assert f"{LIB}/wave.py" in kept
