@@ -33,7 +33,6 @@ from minify.images.span import Span
 from minify.workspace import write_document
 
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-NAMES_LOCK = "sha256:" + "0" * 64
 HINT_HOME = "set MINIFY_HOME to a writable folder"
 
 
@@ -52,6 +51,10 @@ class Store:
     rootless: bool = False
     limits: Limits = DEFAULT
     _held: dict[str, int] = field(default_factory=dict)
+
+    def prepare(self) -> None:
+        """Make the store's folder; raises BuildError when that is impossible."""
+        self._folder("layers")
 
     def _folder(self, *names: str) -> Path:
         folder = self.home.joinpath(*names)
@@ -77,7 +80,7 @@ class Store:
         path = self.path(diff_id)
         self._hold(diff_id)
         if not path.is_dir():
-            with self._writing(diff_id):
+            with self.locked(path.name):
                 if not path.is_dir():
                     self._unpack(diff_id, tar, path)
         return path
@@ -128,19 +131,20 @@ class Store:
 
     # -------------------------------------------------------------- locks
 
-    def _lock(self, diff_id: str, suffix: str = "") -> int:
-        path = self._folder("layers", "locks") / (hex_of(diff_id) + suffix)
+    def _lock(self, name: str) -> int:
+        path = self._folder("layers", "locks") / name
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def _hold(self, diff_id: str) -> None:
         if diff_id not in self._held:
-            lock = self._lock(diff_id)
+            lock = self._lock(hex_of(diff_id))
             fcntl.flock(lock, fcntl.LOCK_SH)
             self._held[diff_id] = lock
 
     @contextlib.contextmanager
-    def _writing(self, diff_id: str) -> Iterator[None]:
-        lock = self._lock(diff_id, ".write")
+    def locked(self, name: str) -> Iterator[None]:
+        """Hold a lock of some name alone, among all processes."""
+        lock = self._lock(f"{name}.write")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
@@ -176,12 +180,12 @@ class Store:
 
     def set_name(self, name: str, digest: str) -> None:
         """Give an image a name (moving the name if another image has it)."""
-        with self._writing(NAMES_LOCK):
+        with self.locked("names"):
             self._write_names({**self.names(), name: digest})
 
     def forget_name(self, name: str) -> None:
         """Take a name away from whatever image has it."""
-        with self._writing(NAMES_LOCK):
+        with self.locked("names"):
             names = {k: v for k, v in self.names().items() if k != name}
             self._write_names(names)
 

@@ -15,9 +15,10 @@ from typing import Any
 
 from minify.engines import Launch, Loaded
 from minify.engines.embedded_container import EmbeddedContainer, Place
+from minify.engines.embedded_layers import complete
 from minify.engines.embedded_runs import claimed, sweep
 from minify.engines.embedded_runtime import this_machine, working_runtime
-from minify.engines.embedded_source import check_platform, opened
+from minify.engines.embedded_source import check_platform, load_into, name_of
 from minify.engines.embedded_spec import (
     FILES,
     SYSCTLS,
@@ -33,9 +34,8 @@ from minify.engines.embedded_users import identity
 from minify.errors import EngineError, TraceError, UsageError
 from minify.images.archive import full_tag
 from minify.images.config import image_of_config, parse_config
-from minify.images.overlay import read_overlay
+from minify.images.registry import Access
 from minify.images.span import Span
-from minify.images.transports import Transport, parse_location
 from minify.model import Entry, Image, Kind, Layer, OutputImage, Plan
 from minify.probe import probing
 from minify.store import DIGEST, Store
@@ -54,20 +54,16 @@ class EmbeddedEngine:
     machine: Machine
     name: str = "embedded"
     local: bool = True
+    access: Access = field(default_factory=Access)
     ways: tuple[str, ...] = ("overlay", "tmpfs", "copy")
-    _trees: dict[str, Tree] = field(default_factory=dict)
+    _images: dict[str, tuple[tuple[Path, ...], Tree]] = field(default_factory=dict)
     _live: dict[str, EmbeddedContainer] = field(default_factory=dict)
 
     def load(self, reference: str, platform: str = "") -> Loaded:
         """Find an image in the store, else where its name says; unpack what is not unpacked yet."""
         image = self.find(reference)
         if image is None or not all(self.store.find(layer.diff_id) for layer in image.layers):
-            with opened(self.store, reference, platform) as source:
-                image = source.image
-                check_platform(reference, image.platform, platform)
-                for layer, tar in zip(image.layers, source.layers, strict=True):
-                    self.store.layer(layer.diff_id, tar)
-            self.store.add_image(image.digest, image.config.raw)
+            image = load_into(self.store, reference, platform, self.access)
         check_platform(reference, image.platform, platform)
         return Loaded(image, self._tree(image))
 
@@ -75,8 +71,7 @@ class EmbeddedEngine:
         """Look an image up that was saved or loaded once: by name or by digest."""
         digest = reference
         with contextlib.suppress(UsageError):
-            if parse_location(reference).transport is Transport.ANY:
-                digest = self.store.names().get(full_tag(reference), reference)
+            digest = self.store.names().get(name_of(reference), reference)
         config = self.store.image(digest) if DIGEST.fullmatch(digest) else None
         if config is None:
             return None
@@ -85,17 +80,18 @@ class EmbeddedEngine:
         return replace(image_of_config(reference, config.encode(), layers), digest=digest)
 
     def _tree(self, image: Image) -> Tree:
-        if image.digest not in self._trees:
-            self._trees[image.digest] = read_overlay(self._directories(image))
-        return self._trees[image.digest]
+        return self._known(image)[1]
 
-    def _directories(self, image: Image) -> list[Path]:
-        found = [self.store.find(layer.diff_id) for layer in image.layers]
-        if not all(found):
-            raise EngineError(
-                f"layers of {image.reference} are not in the layer store", hint="load it again"
-            )
-        return [path for path in found if path]
+    def _known(self, image: Image) -> tuple[tuple[Path, ...], Tree]:
+        """The directories an image is mounted from, bottom first, and its tree."""
+        if image.digest not in self._images:
+            found = [self.store.find(layer.diff_id) for layer in image.layers]
+            if not all(found):
+                raise EngineError(
+                    f"layers of {image.reference} are not in the layer store", hint="load it again"
+                )
+            self._images[image.digest] = complete(self.store, image, [p for p in found if p])
+        return self._images[image.digest]
 
     @contextlib.contextmanager
     def create(self, plan: Plan, image: Image, launch: Launch) -> Iterator[EmbeddedContainer]:
@@ -142,7 +138,7 @@ class EmbeddedEngine:
             "id": container_id,
             "bundle": str(folder),
             "runtime": [self.runtime, "--root", str(folder / "state")],
-            "lower": [str(path) for path in self._directories(image)],
+            "lower": [str(path) for path in self._known(image)[0]],
             "ways": self.ways,
             "links": str(folder / "links"),
             "writable": str(folder / "writable"),
@@ -193,11 +189,15 @@ class EmbeddedEngine:
         self.store.close()
 
 
-def make(cache: Path, runtime: str = "") -> EmbeddedEngine:
-    """Open the engine on a cache folder; raises Unsupported when no runtime program works here."""
+def make(cache: Path, runtime: str = "", access: Access | None = None) -> EmbeddedEngine:
+    """Open the engine on a cache folder; raises Unsupported when no runtime program works here.
+
+    `runtime` names one instead of the first that works; `access` is how to talk to registries.
+    """
     machine = this_machine()
-    cache.mkdir(parents=True, exist_ok=True)
     runs = cache / "containers"
-    sweep(runs)
     store = Store(cache, rootless=machine.rootless)
-    return EmbeddedEngine(store, runs, working_runtime(cache, machine, runtime), machine)
+    store.prepare()
+    sweep(runs)
+    program = working_runtime(cache, machine, runtime)
+    return EmbeddedEngine(store, runs, program, machine, access=access or Access())

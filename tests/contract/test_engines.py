@@ -14,6 +14,7 @@ import pytest
 
 from minify.engines import Container, Engine, Launch, Loaded
 from minify.errors import EngineError, MinifyError, TraceError
+from minify.images.registry import Access
 from minify.model import Kind, Mount, Plan
 from tests.host_image import archive, output_image
 
@@ -64,7 +65,7 @@ def open_engine(kind: str, folder: Path) -> Engine:
         pytest.skip("needs root")
     from minify.engines.embedded import make
 
-    return make(folder / "home", kind.partition("-")[2])
+    return make(folder / "home", kind.partition("-")[2], Access(retries=0, timeout=30))
 
 
 @pytest.fixture(scope="module", params=ENGINES)

@@ -125,7 +125,7 @@ def test_kill_9_leaves_no_process_no_mount_no_cgroup(
     finally:
         owner.kill()
         owner.communicate()
-    assert "minify" not in Path("/proc/self/mountinfo").read_text()
+    assert str(home) not in Path("/proc/self/mountinfo").read_text()
     from minify.engines.embedded_runs import sweep
 
     sweep(engine.runs)
@@ -185,6 +185,25 @@ def test_layers_are_put_together_alike(engine: EmbeddedEngine, tmp_path: Path) -
     names = {line.split()[0] for line in seen[0]}
     assert {"d/old", "d/new", "o/new", "f/in", "was"} <= names
     assert not names & {"o/old", "gone", "l"}
+
+
+def test_parents_a_layer_leaves_out_look_as_below(engine: EmbeddedEngine, tmp_path: Path) -> None:
+    base = [folder("srv", mode=0o2750, uid=7, gid=8), folder("srv/in", mode=0o1777, uid=9),
+            folder("hid", mode=0o700), folder("gone", mode=0o700)]  # fmt: skip
+    top = [item("srv/in/file", "x"), item("new/file", "x"), item("tmp/file", "x"),
+           item("hid/.wh..wh..opq"), item("hid/file", "x")]  # fmt: skip
+    layers = [layer(), tar(base), tar([item(".wh.gone")]), tar(top), tar([item("gone/file", "x")])]
+    layout = Layout(tmp_path / "layout")
+    layout.add(layout.image(layers, conf=config(layers, config={})))
+    found = make(engine.store.home).load(f"oci:{tmp_path}/layout")
+    entries = found.tree.entries
+    assert (entries["/srv"].mode, entries["/srv"].uid, entries["/srv"].gid) == (0o2750, 7, 8)
+    script = "stat -c '%n %u %a' /srv /srv/in /new /tmp /hid /gone; ls /srv/in /tmp /hid /gone"
+    log = run(engine, found, "sh", "-c", script)
+    assert log[:6] == (
+        "/srv 7 2750", "/srv/in 9 1777", "/new 0 755", "/tmp 0 1777", "/hid 0 755", "/gone 0 755",
+    )  # fmt: skip
+    assert log.count("file") == 4
 
 
 def test_a_second_load_unpacks_nothing(
