@@ -20,14 +20,21 @@ import yaml
 
 from minify.drives import drive_from
 from minify.errors import UsageError
+from minify.layers import Layer, read_variables, unknown_variables
 from minify.model import Drive, KeepLevel, Mount
 from minify.options import Options
+from minify.sizes import bytes_of
 
 KINDS = ("http", "tcp", "exec", "signal")
 SIMPLE = {
     "image", "tag", "engine", "platform", "workdir", "ready_log", "keep_level", "verify", "repairs",
+    "min_reduction", "max_growth", "time_budget", "build_target", "build_network",
+    "light", "fresh", "force",
 }  # fmt: skip
-LISTS = ("keep", "drop", "policies", "policies_off")
+LISTS = ("keep", "drop", "policies_off", "forbid", "require")
+PATHS = ("baseline", "context", "dockerfile", "from_lock")
+PATH_LISTS = ("policies", "evidence")
+RENAMED = {"from_lock": "lock"}
 TIMES = {"ready_timeout": "ready", "stop_timeout": "stop", "observe_for": "observe"}
 
 
@@ -65,6 +72,69 @@ def read_options(path: Path) -> Options:
     """Read a configuration file; raises UsageError listing everything that is wrong with it."""
     data = read_config(path)
     return options_from(data, path.parent)
+
+
+def find_config(given: str | None = None) -> Path | None:
+    """The file that is read: the one named, else MINIFY_CONFIG, else ./minify.yaml if it exists."""
+    named = given or os.environ.get("MINIFY_CONFIG")
+    if named:
+        return Path(named)
+    found = Path("minify.yaml")
+    return found if found.is_file() else None
+
+
+def base_options(given: str | None = None, flags: Mapping[str, Any] | None = None) -> Options:
+    """What file, environment and `flags` (by key, weakest first) say. Raises UsageError."""
+    path = find_config(given)
+    in_file = absolute(read_config(path), path.parent) if path else {}
+    return options_from({**in_file, **environment_layer().data, **(flags or {})}, Path.cwd())
+
+
+def file_layer(path: Path) -> Layer:
+    """The settings of a file, each with its line."""
+    data = read_config(path)
+    node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    return Layer(data, {k: f"{path}:{_line(node, [k])}" for k in data})
+
+
+def environment_layer() -> Layer:
+    """The settings in MINIFY_… variables; raises UsageError listing all that is wrong with them."""
+    layer, complaints = read_variables(os.environ, schema()["properties"], _wrong)
+    if complaints:
+        raise UsageError("\n".join(complaints), hint="the schema: minify config --schema")
+    return layer
+
+
+def strange_variables() -> tuple[str, ...]:
+    """MINIFY_… variables that are no settings."""
+    return unknown_variables(os.environ, schema()["properties"])
+
+
+def _wrong(value: Any, wanted: Mapping[str, Any]) -> str:
+    import jsonschema  # here: it is slow to import
+
+    whole = {**wanted, "$defs": schema()["$defs"]}
+    found = sorted(jsonschema.Draft202012Validator(whole).iter_errors(value), key=str)
+    return _message(found[0]) if found else ""
+
+
+def absolute(data: Mapping[str, Any], base: Path) -> dict[str, Any]:
+    """The same settings with every host path made absolute, so that layers can be united."""
+    out = dict(data)
+    for key in PATH_LISTS:
+        if key in out:
+            out[key] = [str(base.resolve() / p) for p in out[key]]
+    for key in PATHS:
+        if key in out:
+            out[key] = str(base.resolve() / out[key])
+    if "mounts" in out:
+        out["mounts"] = [_absolute_mount(m, base.resolve()) for m in out["mounts"]]
+    return out
+
+
+def _absolute_mount(text: str, base: Path) -> str:
+    source, colon, rest = text.partition(":")
+    return f"{base / source}:{rest}" if colon else text
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -126,11 +196,15 @@ def options_from(data: Mapping[str, Any], base: Path) -> Options:
     """Turn checked configuration data into options; relative paths start at `base`."""
     options = replace(Options(), **{k: v for k, v in data.items() if k in SIMPLE})
     lists: dict[str, Any] = {k: tuple(data[k]) for k in LISTS if k in data}
+    lists |= {RENAMED.get(k, k): str(base / data[k]) for k in PATHS if k in data}
     times = {name: float(data[key]) for key, name in TIMES.items() if key in data}
     return replace(
         options,
         **lists,
         keep_level=KeepLevel(data.get("keep_level", options.keep_level)),
+        evidence=tuple(str(base / p) for p in data.get("evidence", ())),
+        max_size=bytes_of(data["max_size"]) if "max_size" in data else None,
+        build_args=_env(data.get("build_args") or {}),
         policies=tuple(str(base / p) for p in data.get("policies", ())),
         argv=words(data.get("command", ())),
         entrypoint=words(data.get("entrypoint", ())),

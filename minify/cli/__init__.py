@@ -15,7 +15,8 @@ import click
 from minify import __version__
 from minify.cli import console
 from minify.cli.build import build_command, lock_command, trace_command, verify_command
-from minify.cli.inspect import config_command, doctor_command, gc_command, why_command
+from minify.cli.inspect import doctor_command, gc_command, why_command
+from minify.cli.settings import config_command
 from minify.errors import Exit, MinifyError
 
 EPILOG = "Exit status: 0 done, 2 usage, 3 verification failed, 4 unsupported here, 5 engine, \

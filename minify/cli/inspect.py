@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import click
 
 from minify.cli.build import bench_for, find_shelf
-from minify.config import docker_host, home_folder, read_config, schema
+from minify.config import docker_host, home_folder
 from minify.errors import Exit, UsageError
 from minify.options import Options
 from minify.workspace import Home
@@ -72,17 +71,4 @@ def doctor_command(as_json: bool) -> int:
         click.echo(f"{mark}  {check.name:{width}}  {check.detail}")
         if not check.ok and check.hint:
             click.echo(f"{'':9}{'':{width}}  -> {check.hint}")
-    return Exit.OK
-
-
-@click.command("config")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False), required=False)
-@click.option("--schema", "show_schema", is_flag=True, help="Print the JSON Schema of minify.yaml.")
-def config_command(file: str | None, show_schema: bool) -> int:
-    """Check FILE (default ./minify.yaml) and print what it says."""
-    if show_schema:
-        click.echo(json.dumps(schema(), indent=2))
-        return Exit.OK
-    path = Path(file or "minify.yaml")
-    click.echo(json.dumps(read_config(path), indent=2))
     return Exit.OK

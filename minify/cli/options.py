@@ -10,13 +10,14 @@ from typing import Any
 
 import click
 
-from minify.config import mount_from, read_options, source_date_epoch
-from minify.drives import exec_drive, http_drive, tcp_drive
+from minify.cli.ci_options import ci_given
+from minify.config import base_options, mount_from, source_date_epoch
 from minify.errors import UsageError
-from minify.model import Drive, KeepLevel, SignalDrive
+from minify.model import KeepLevel
 from minify.options import Options
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+PROBE_KEYS = {f"{kind}_probe": f"{kind}_probes" for kind in ("http", "tcp", "exec", "signal")}
 
 _RUN: tuple[Decorator, ...] = (
     click.option("--http-probe", "--drive", "--probe", multiple=True, metavar="'GET /path'",
@@ -43,12 +44,14 @@ _RUN: tuple[Decorator, ...] = (
     click.option("--mount", multiple=True, metavar="HOST:PATH[:rw]",
                  help="Bind-mount a host path, or /PATH for a tmpfs; repeatable."),
     click.option("--config", "config_file", type=click.Path(exists=True, dir_okay=False),
-                 help="Read options from this file (default: ./minify.yaml if it is there)."),
+                 help="Read options from this file (default: MINIFY_CONFIG, ./minify.yaml)."),
     click.option("--engine", type=click.Choice(["auto", "docker", "embedded"]),
                  help="Where containers run; auto takes Docker when it answers."),
     click.option("--platform", metavar="OS/ARCH", help="Which platform of the image."),
     click.option("--light", is_flag=True, default=None,
                  help="Watch without slowing hot paths: fanotify sees opens, strace the rest."),
+    click.option("--time-budget", type=click.FloatRange(min=0.1), metavar="SECONDS",
+                 help="End, and clean up, when the whole run takes longer than this."),
     click.option("--quiet", "-q", is_flag=True, help="Show warnings and the result only."),
 )  # fmt: skip
 
@@ -60,42 +63,34 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def gather(image: str | None, command: tuple[str, ...], flags: dict[str, Any]) -> Options:
     """Options from the configuration file, overridden by flags; raises UsageError."""
-    options = _from_file(flags.get("config_file"))
+    options = base_options(flags.get("config_file"), probes_given(flags))
     given = {
         "image": image,
         "argv": tuple(command) or None,
         "env": _env(flags["env"], options.env) if flags["env"] else None,
-        "drives": _drives(flags) or None,
         "mounts": tuple(mount_from(m, Path.cwd()) for m in flags["mount"]) or None,
         "entrypoint": (flags["entrypoint"],) if flags["entrypoint"] else None,
         "epoch": source_date_epoch(),
         **{k: flags.get(k) for k in ("tag", "engine", "platform", "user", "workdir", "ready_log")},
-        **{k: flags.get(k) for k in ("light", "default_drives", "fresh", "force", "verify", "repairs")},
+        **{k: flags.get(k) for k in ("light", "fresh", "force", "verify", "repairs")},
+        **{k: flags.get(k) for k in ("default_drives",)},
         **{k: flags.get(k) or None for k in ("keep", "drop", "policies", "policies_off")},
         **{k: flags.get(k) or None for k in ("evidence", "lock")},
+        **ci_given(flags),
         "keep_level": KeepLevel(flags["keep_level"]) if flags.get("keep_level") else None,
         "limits": _limits(options, flags),
     }
     made = replace(options, **{k: v for k, v in given.items() if v is not None})
-    if not made.image:
-        raise UsageError("no image named", hint="minify build IMAGE, or image: in minify.yaml")
+    if not made.image and not made.context:
+        raise UsageError(
+            "no image named", hint="minify build IMAGE, or --context DIR, or image: in minify.yaml"
+        )
     return made
 
 
-def _from_file(path: str | None) -> Options:
-    if path:
-        return read_options(Path(path))
-    found = Path("minify.yaml")
-    return read_options(found) if found.is_file() else Options()
-
-
-def _drives(flags: dict[str, Any]) -> tuple[Drive, ...]:
-    return (
-        *(http_drive(text) for text in flags["http_probe"]),
-        *(tcp_drive(text) for text in flags["tcp_probe"]),
-        *(exec_drive(text) for text in flags["exec_probe"]),
-        *(SignalDrive(f"signal {name}", name) for name in flags["signal_probe"]),
-    )
+def probes_given(flags: dict[str, Any]) -> dict[str, list[str]]:
+    """The probes among the flags, by configuration key; each replaces that key's in the file."""
+    return {key: list(flags[name]) for name, key in PROBE_KEYS.items() if flags.get(name)}
 
 
 def _env(given: tuple[str, ...], base: tuple[str, ...]) -> tuple[str, ...]:
