@@ -13,23 +13,25 @@ HEAD = "# minify.lock 1 — the paths kept and the rule that kept each first; re
 
 @dataclass(frozen=True)
 class Lock:
-    """A lock as read: the image it was made from, its level, and rule by path."""
+    """A lock as read: its image, level, rule by path; `size` in bytes of the output, 0: unknown."""
 
     image: str
     level: KeepLevel
     rules: dict[str, str]
+    size: int = 0
 
 
-def write_lock(keep: KeepSet) -> str:
-    """Write a keep set as lock text; the same keep set is the same text."""
-    lines = [HEAD, f"image {keep.image}", f"level {keep.level.value}", ""]
+def write_lock(keep: KeepSet, size: int = 0) -> str:
+    """Write a keep set as lock text, `size` in bytes of the output; the same is the same text."""
+    lines = [HEAD, f"image {keep.image}", f"level {keep.level.value}"]
+    lines += [f"size {size}", ""] if size else [""]
     lines += [f"{_quote(p)}\t{r[0].rule}" for p, r in sorted(keep.paths.items())]
     return "\n".join(lines) + "\n"
 
 
 def read_lock(text: str, source: str) -> Lock:
     """Read lock text; raises UsageError naming the line that is wrong."""
-    image, level, rules = "", KeepLevel.REACH, dict[str, str]()
+    image, level, rules, size = "", KeepLevel.REACH, dict[str, str](), 0
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip() or line.startswith("#"):
             continue
@@ -40,14 +42,16 @@ def read_lock(text: str, source: str) -> Lock:
             image = line.split()[1]
         elif line.startswith("level ") and line.split()[1] in list(KeepLevel):
             level = KeepLevel(line.split()[1])
+        elif line.startswith("size ") and line.split()[1].isdigit():
+            size = int(line.split()[1])
         else:
             raise UsageError(
                 f"{source}:{number}: not a lock line: {line[:60]}",
-                hint="a line is '/path<TAB>rule', 'image DIGEST' or 'level LEVEL'",
+                hint="a line is '/path<TAB>rule', 'image DIGEST', 'level LEVEL' or 'size BYTES'",
             )
     if not rules:
         raise UsageError(f"{source} names no path", hint="write one with: minify lock IMAGE")
-    return Lock(image, level, rules)
+    return Lock(image, level, rules, size)
 
 
 def keep_from_lock(lock: Lock, tree: Tree, image: str) -> KeepSet:

@@ -38,3 +38,15 @@ class Options:
     epoch: int | None = None
     evidence: tuple[str, ...] = ()
     lock: str = ""
+    max_size: int | None = None
+    min_reduction: float | None = None
+    max_growth: float | None = None
+    baseline: str = "minify.lock"
+    forbid: tuple[str, ...] = ()
+    require: tuple[str, ...] = ()
+    time_budget: float = 0.0
+    context: str = ""
+    dockerfile: str = ""
+    build_args: tuple[str, ...] = ()
+    build_target: str = ""
+    build_network: str = ""

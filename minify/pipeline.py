@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from minify import __version__
+from minify.bench import Bench
 from minify.codec import dumps, loads
 from minify.documents import Shelf
-from minify.engines import Engine, Loaded
+from minify.engines import Loaded
 from minify.errors import UsageError
+from minify.gates import Packed, check_gates, judge_gates
 from minify.kit import prepare_kit
 from minify.lock import keep_from_lock, read_lock
 from minify.model import (
@@ -42,18 +44,9 @@ from minify.resolve import Rules, resolve
 from minify.tree import Tree
 from minify.trial import Stage, Trial, unwatched
 from minify.verify import Originals, judge, missing_paths, run_copy, run_original, verify
-from minify.workspace import Home, Run, remember_image
+from minify.workspace import remember_image
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Bench:
-    """Where a build works: the engine, minify's home, and this run's scratch folder."""
-
-    engine: Engine
-    home: Home
-    run: Run
 
 
 @dataclass(frozen=True)
@@ -91,6 +84,7 @@ class _Build:
 def build(bench: Bench, options: Options, *, weigh_levels: bool = False) -> Report:
     """Minify an image: observe it, keep what it needs, pack, prove, and only then tag."""
     began = time.monotonic()
+    check_gates(options)
     it = prepare(bench, options)
     tag = options.tag or default_tag(options.image)
     check_tag(bench.engine, tag, it.loaded.image, force=options.force)
@@ -138,13 +132,15 @@ def _build(it: _Build, pool: ThreadPoolExecutor, tag: str, weigh_levels: bool) -
             behaviour = behaviour or yardstick.first
             made, verdict = _prove(it, evidence, yardstick, made)
     it.shelf.put("verdict", verdict)
-    good = verdict.passed or bool(verdict.skipped)
+    it.shelf.put("output", made.output)
+    gates = judge_gates(Packed(it.loaded, made.keep, made.output), it.options)
+    good = (verdict.passed or bool(verdict.skipped)) and all(gate.passed for gate in gates)
     if good:
         it.bench.engine.tag(made.image_id, tag)
         it.saved.remove(made.image_id)
     facts = Facts(
         __version__, it.bench.engine.name, tag, str(it.shelf.folder), good, reused, it.seconds,
-        levels.result() if levels else {},
+        levels.result() if levels else {}, gates,
     )  # fmt: skip
     behaviour = behaviour or Behaviour()
     documents = Documents(it.loaded, evidence, behaviour, made.keep, made.output, verdict)

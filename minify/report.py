@@ -5,23 +5,30 @@ The JSON form is described in docs/report.md.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from minify.codec import dumps
 from minify.engines import Loaded
 from minify.errors import Exit
+from minify.gates import GateResult
 from minify.model import (
+    Access,
     Behaviour,
     Evidence,
     Finding,
     KeepSet,
     Kind,
+    Outcome,
     OutputImage,
     Platform,
     Verdict,
 )
 from minify.tree import Tree
+
+USED = (Access.OPEN, Access.EXEC)
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,9 @@ class Report:
     tagged: bool
     work: str
     exit_code: int = 0
+    gates: tuple[GateResult, ...] = ()
+    dropped_but_used: tuple[str, ...] = ()
+    evidence_digest: str = ""
 
     @property
     def ratio(self) -> float:
@@ -90,6 +100,7 @@ class Facts:
     reused: bool
     seconds: Mapping[str, float] = field(default_factory=dict)
     level_bytes: Mapping[str, int] = field(default_factory=dict)
+    gates: tuple[GateResult, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -135,15 +146,26 @@ def make_report(documents: Documents, facts: Facts) -> Report:
         findings=keep.findings,
         tagged=facts.tagged,
         work=facts.work,
-        exit_code=int(exit_of(documents.verdict, evidence)),
+        exit_code=int(exit_of(documents.verdict, evidence, facts.gates)),
+        gates=facts.gates,
+        dropped_but_used=dropped_but_used(evidence, keep),
+        evidence_digest="sha256:" + hashlib.sha256(dumps(evidence).encode()).hexdigest(),
     )
 
 
-def exit_of(verdict: Verdict, evidence: Evidence) -> Exit:
+def exit_of(verdict: Verdict, evidence: Evidence, gates: tuple[GateResult, ...] = ()) -> Exit:
     """The exit status a build deserves."""
     if not verdict.passed and not verdict.skipped:
         return Exit.VERDICT
+    if not all(gate.passed for gate in gates):
+        return Exit.GATE
     return Exit.OK if evidence.complete else Exit.INCOMPLETE
+
+
+def dropped_but_used(evidence: Evidence, keep: KeepSet) -> tuple[str, ...]:
+    """The paths a program opened or executed and a policy dropped nevertheless, sorted."""
+    used = {t.path for t in evidence.touches if t.outcome is Outcome.OK and t.access in USED}
+    return tuple(sorted(used & keep.dropped.keys()))
 
 
 def files_in(tree: Tree, paths: Mapping[str, object]) -> int:

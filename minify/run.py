@@ -17,8 +17,9 @@ from dataclasses import dataclass
 
 from minify.errors import MinifyError, Unsupported
 
-PASSED_ON = ("PATH", "HOME", "TMPDIR", "XDG_RUNTIME_DIR", "DOCKER_CONFIG", "SSL_CERT_FILE",
-             "SSL_CERT_DIR", "http_proxy", "https_proxy", "no_proxy",
+PASSED_ON = ("PATH", "HOME", "TMPDIR", "XDG_RUNTIME_DIR", "DOCKER_CONFIG", "DOCKER_HOST",
+             "DOCKER_CONTEXT", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "SSH_AUTH_SOCK",
+             "SSL_CERT_FILE", "SSL_CERT_DIR", "http_proxy", "https_proxy", "no_proxy",
              "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")  # fmt: skip
 PACKAGES = {"strace": "strace", "runc": "runc", "crun": "crun", "skopeo": "skopeo",
             "nsenter": "util-linux", "zstd": "zstd"}  # fmt: skip

@@ -10,7 +10,10 @@ from typing import Any
 import click
 
 from minify.cli import console
+from minify.cli.ci_options import ci_options
+from minify.cli.deadline import deadline
 from minify.cli.options import gather, run_options
+from minify.cli.results import deliver, result_of, wishes_of, with_context
 from minify.codec import dumps
 from minify.config import home_folder
 from minify.errors import Exit, UsageError
@@ -22,7 +25,7 @@ from minify.workspace import Home, running, write_document
 @contextlib.contextmanager
 def bench_for(options: Options) -> Iterator[Any]:
     """Open an engine and a run; what dead runs left behind is cleared on the way."""
-    from minify.pipeline import Bench  # here: --help and completion stay quick
+    from minify.bench import Bench  # here: --help and completion stay quick
     from minify.sweep import open_engine, sweep
 
     home = Home(home_folder())
@@ -33,6 +36,16 @@ def bench_for(options: Options) -> Iterator[Any]:
             yield Bench(engine, home, run)
         finally:
             engine.close()
+
+
+@contextlib.contextmanager
+def _running(options: Options, flags: dict[str, Any]) -> Iterator[Any]:
+    with (
+        deadline(options.time_budget),
+        console.progress(flags["quiet"]),
+        bench_for(options) as bench,
+    ):
+        yield bench
 
 
 @click.command("build")
@@ -78,34 +91,24 @@ def bench_for(options: Options) -> Iterator[Any]:
 )
 @click.option("--fresh", is_flag=True, default=None, help="Trace again, reuse nothing.")
 @click.option("--force", is_flag=True, default=None, help="Move the output name if it is in use.")
-@click.option(
-    "--report",
-    type=click.Path(dir_okay=False, writable=True),
-    metavar="FILE",
-    help="Write the report as JSON.",
-)
+@ci_options
 @click.option("--dry-run", is_flag=True, help="Show what would be run, run nothing.")
-def build_command(
-    image: str | None, command: tuple[str, ...], report: str | None, dry_run: bool, **flags: Any
-) -> int:
+def build_command(image: str | None, command: tuple[str, ...], dry_run: bool, **flags: Any) -> int:
     """Minify IMAGE: observe it, keep what it needs, prove the result, tag it.
 
     COMMAND after -- replaces the image's CMD for the run.
     """
     options = gather(image, command, flags)
-    from minify.pipeline import build, prepare
-    from minify.reports.as_json import render as as_json
-    from minify.reports.as_text import render as as_text
-
-    with console.progress(flags["quiet"]), bench_for(options) as bench:
+    wishes = wishes_of(flags)
+    with _running(options, flags) as bench:
+        options = with_context(bench, options)
         if dry_run:
+            from minify.pipeline import prepare
+
             click.echo(dumps(prepare(bench, options).plan), nl=False)
             return Exit.OK
-        made = build(bench, options, weigh_levels=report is not None)
-    if report:
-        write_document(Path(report), as_json(made).decode())
-    click.echo(as_text(made).decode(), nl=False)
-    return made.exit_code
+        report = result_of(bench, options, wishes)
+    return deliver(report, options, wishes)
 
 
 @click.command("trace")
@@ -124,7 +127,7 @@ def trace_command(image: str | None, command: tuple[str, ...], output: str, **fl
     options = gather(image, command, flags)
     from minify.pipeline import trace
 
-    with console.progress(flags["quiet"]), bench_for(options) as bench:
+    with _running(options, flags) as bench:
         evidence = trace(bench, options)
     write_document(Path(output), dumps(evidence))
     click.echo(f"{len(evidence.touches)} touches written to {output}")
@@ -142,7 +145,7 @@ def verify_command(original: str, candidate: str, command: tuple[str, ...], **fl
     from minify.pipeline import verify_images
     from minify.reports.as_text import render_verdict
 
-    with console.progress(flags["quiet"]), bench_for(options) as bench:
+    with _running(options, flags) as bench:
         verdict = verify_images(bench, options, candidate)
     click.echo(render_verdict(verdict), nl=False)
     return Exit.OK if verdict.passed else Exit.VERDICT
@@ -162,14 +165,14 @@ def verify_command(original: str, candidate: str, command: tuple[str, ...], **fl
 def lock_command(image: str, output: str, engine: str) -> int:
     """Write the keep list of IMAGE's last build as a lock file to review and commit."""
     from minify.lock import write_lock
-    from minify.model import KeepSet
+    from minify.model import KeepSet, OutputImage
 
     with bench_for(Options(image=image, engine=engine)) as bench:
         shelf, _ = find_shelf(bench, image)
-    keep = shelf.get("keep", KeepSet)
+    keep, packed = shelf.get("keep", KeepSet), shelf.get("output", OutputImage)
     if keep is None:
         raise UsageError(f"{image} was not built here yet", hint=f"minify build {image}")
-    write_document(Path(output), write_lock(keep))
+    write_document(Path(output), write_lock(keep, packed.size if packed else 0))
     click.echo(f"{len(keep.paths)} paths written to {output}")
     return Exit.OK
 

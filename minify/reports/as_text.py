@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from minify.model import Verdict
 from minify.report import Report
+from minify.sizes import megabytes
 
 
 def render(report: Report) -> bytes:
     """Render the result table and what a reader must know."""
     lines = [*_sizes(report), *_watching(report), *_drives(report), *_stages(report)]
-    lines += _verdict(report)
+    lines += [*_verdict(report), *_gates(report)]
     if report.tagged:
         lines += ["", f"{report.minified.reference}  {report.minified.digest}"]
     else:
@@ -20,11 +21,6 @@ def render(report: Report) -> bytes:
 def render_verdict(verdict: Verdict) -> str:
     """Render a verdict on its own."""
     return "\n".join(_verdict_lines(verdict)) + "\n"
-
-
-def megabytes(size: int) -> str:
-    """A size in MB (10^6 bytes), as Docker prints it."""
-    return f"{size / 1e6:,.1f} MB"
 
 
 def _sizes(report: Report) -> list[str]:
@@ -68,6 +64,10 @@ def _stages(report: Report) -> list[str]:
     text = ", ".join(f"{k} {v:.1f}" for k, v in stages.items())
     reused = " (evidence of an earlier run reused)" if report.evidence_reused else ""
     return [f"seconds     {report.seconds.get('total', 0.0):.1f} in all: {text}{reused}"]
+
+
+def _gates(report: Report) -> list[str]:
+    return [f"gate        {'ok' if gate.passed else 'FAILED':6} {gate}" for gate in report.gates]
 
 
 def _verdict(report: Report) -> list[str]:

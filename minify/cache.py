@@ -1,0 +1,227 @@
+"""Former results in a folder that CI can save and restore: the same input is not minified twice.
+
+::
+
+    DIR/KEY/entry.json   a checksum, then the report and the output image's description
+    DIR/KEY/layer.tar    its layer
+
+KEY covers everything that can change the output: the image's digest, every option, the contents of
+every file an option names, minify itself with what it stands on, and the engine. Names do not count
+(the same image under another name is the same image). An entry that is not whole is no entry.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import stat
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from minify.bench import Bench
+from minify.codec import dumps, loads, to_plain
+from minify.errors import Exit, MinifyError
+from minify.model import OutputImage
+from minify.names import check_tag, default_tag
+from minify.options import Options
+from minify.report import Report
+from minify.workspace import remember_image
+
+FORMAT = "minify-cache 1"
+LIMIT = 2 << 30  # bytes all entries may take; the least recently used go first
+MOUNT_FILES, MOUNT_BYTES = 2000, 64 << 20  # beyond these a mount is not looked through
+CHUNK = 1 << 20
+NOTE = "the former result for the same input was taken from the cache"
+
+
+class _Uncacheable(Exception):  # noqa: N818 - a finding, not a fault
+    """Some input cannot be pinned down by its content."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A former result: its report, and its output with the layer in the cache."""
+
+    report: Report
+    output: OutputImage
+
+
+def key_for(options: Options, digest: str, engine: str) -> str:
+    """The key of a build's result; empty when something it depends on cannot be pinned down."""
+    nameless = replace(
+        options, image="", tag="", engine="", force=False, fresh=False, time_budget=0.0,
+        context="", dockerfile="", build_args=(), build_target="", build_network="",
+    )  # fmt: skip
+    tally = hashlib.sha256()
+    try:
+        parts = [FORMAT, digest, engine, dumps(nameless), *tool_parts(), *_contents(nameless)]
+    except (OSError, _Uncacheable):
+        return ""
+    for part in parts:
+        raw = part.encode("utf-8", "surrogateescape")
+        tally.update(f"{len(raw)}:".encode() + raw)
+    return tally.hexdigest()
+
+
+def tool_parts() -> Iterator[str]:
+    """What minify is: its own files by content, the Python, and the packages beside it."""
+    yield sys.version
+    for package in ("minify", "minify.probes"):
+        spec = importlib.util.find_spec(package)
+        for root in sorted(spec.submodule_search_locations or ()) if spec else ():
+            files = (p for p in Path(root).rglob("*") if p.suffix in (".py", ".yaml", ".json"))
+            for path in sorted(files):
+                yield f"{package} {path.relative_to(root)} {_sha256(path)}"
+    for folder in sorted(p for p in sys.path if p and os.path.isdir(p)):
+        yield from sorted(n for n in os.listdir(folder) if n.endswith((".dist-info", ".egg-info")))
+
+
+def _contents(options: Options) -> Iterator[str]:
+    """The content of every file that an option names, and of every bind mount."""
+    mounts = {m.source for m in options.mounts if m.source}
+    for source in sorted(mounts):
+        yield f"mount {source} {_tree(Path(source))}"
+    for text in sorted(set(_strings(to_plain(options))) - mounts):
+        with contextlib.suppress(OSError, ValueError):  # most strings are no path
+            if Path(text).is_file():
+                yield f"file {text} {_sha256(Path(text))}"
+
+
+def _strings(plain: Any) -> Iterator[str]:
+    if isinstance(plain, str):
+        yield plain
+    elif isinstance(plain, dict):
+        for value in plain.values():
+            yield from _strings(value)
+    elif isinstance(plain, list):
+        for value in plain:
+            yield from _strings(value)
+
+
+def _tree(root: Path) -> str:
+    tally, files, size = hashlib.sha256(), 0, 0
+    for path in sorted([root, *root.rglob("*")]):
+        found = path.lstat()
+        files, size = files + 1, size + found.st_size
+        if files > MOUNT_FILES or size > MOUNT_BYTES:
+            raise _Uncacheable(f"{root} is large")
+        tally.update(f"{path}\0{found.st_mode}\0{found.st_uid}\0{found.st_gid}\0".encode(
+            "utf-8", "surrogateescape"))  # fmt: skip
+        if stat.S_ISREG(found.st_mode):
+            tally.update(_sha256(path).encode())
+        elif stat.S_ISLNK(found.st_mode):
+            tally.update(os.readlink(path).encode("utf-8", "surrogateescape"))
+        elif not stat.S_ISDIR(found.st_mode):
+            raise _Uncacheable(f"{path} has no content of its own")
+    return tally.hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def find(cache: Path, key: str) -> Entry | None:
+    """Look a result up; None when there is none, or when it is damaged."""
+    try:
+        text = (cache / key / "entry.json").read_text(encoding="utf-8")
+        checksum, _, body = text.partition("\n")
+        if not key or checksum != hashlib.sha256(body.encode()).hexdigest():
+            return None
+        document = json.loads(body)
+        report = loads(document["report"], Report)
+        output = loads(document["output"], OutputImage)
+    except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError, MinifyError):
+        return None
+    if document["key"] != key or not _coherent(report, output):
+        return None
+    return Entry(report, replace(output, layer_file=str(cache / key / "layer.tar")))
+
+
+def _coherent(report: Report, output: OutputImage) -> bool:
+    config = "sha256:" + hashlib.sha256(output.config.encode()).hexdigest()
+    return config == output.digest == report.minified.digest and output.diff_id in output.config
+
+
+def restore(bench: Bench, options: Options, entry: Entry) -> Report | None:
+    """Give a former result its name in the engine; None when it cannot be had whole.
+
+    An image the engine still has is only tagged; its layer is read from the cache otherwise.
+    """
+    engine, output = bench.engine, entry.output
+    source = engine.find(options.image)
+    if source is None:
+        return None
+    tag = options.tag or default_tag(options.image)
+    check_tag(engine, tag, source, force=options.force)
+    image_id = output.digest
+    if engine.find(image_id) is None:
+        if not _whole(output):
+            return None
+        image_id = engine.save(output)
+        remember_image(bench.run, image_id)
+    engine.tag(image_id, tag)
+    report = entry.report
+    with contextlib.suppress(OSError):
+        os.utime(Path(output.layer_file).with_name("entry.json"))  # it was used: it stays longer
+    return replace(
+        report,
+        original=replace(report.original, reference=options.image),
+        minified=replace(report.minified, reference=tag),
+        notes=(*report.notes, NOTE),
+        seconds={},
+    )
+
+
+def _whole(output: OutputImage) -> bool:
+    try:
+        return "sha256:" + _sha256(Path(output.layer_file)) == output.diff_id
+    except OSError:
+        return False
+
+
+def store(cache: Path, key: str, report: Report, output: OutputImage) -> bool:
+    """Keep a good result; False when it is not one, or when the folder cannot take it."""
+    if not key or report.exit_code != Exit.OK or not report.tagged:
+        return False
+    body = json.dumps({"key": key, "report": dumps(report), "output": dumps(output)})
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".new-", dir=cache) as made:
+            _link(Path(output.layer_file), Path(made, "layer.tar"))
+            text = hashlib.sha256(body.encode()).hexdigest() + "\n" + body
+            Path(made, "entry.json").write_text(text, encoding="utf-8")
+            shutil.rmtree(cache / key, ignore_errors=True)
+            Path(made, "whole").mkdir()
+            for name in ("layer.tar", "entry.json"):
+                Path(made, name).rename(Path(made, "whole", name))
+            Path(made, "whole").rename(cache / key)
+        prune(cache, LIMIT)
+    except OSError:
+        return False
+    return True
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def prune(cache: Path, limit: int) -> None:
+    """Remove the least recently used entries until all together take at most `limit` bytes."""
+    found = [(p.stat().st_mtime, p.parent) for p in cache.glob("*/entry.json")]
+    total = 0
+    for _used, folder in sorted(found, reverse=True):
+        total += sum(p.stat().st_size for p in folder.iterdir())
+        if total > limit:
+            shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,102 @@
+"""From options to a result and its files: build the context, ask the cache, write the reports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from minify.errors import UsageError
+from minify.options import Options
+from minify.workspace import write_document
+
+if TYPE_CHECKING:  # these are slow to import, and --help needs none of them
+    from minify.bench import Bench
+    from minify.report import Report
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What shall be written beside the image: reports as (file, format), provenance, the cache."""
+
+    reports: tuple[tuple[str, str], ...]
+    provenance: str
+    cache: str
+
+
+def wishes_of(flags: dict[str, Any]) -> Wishes:
+    """What the flags ask to be written; raises UsageError before anything ran."""
+    from minify.reports import format_of
+
+    files = flags.get("reports") or ()
+    otherwise = flags.get("report_format") or ""
+    if otherwise and not files:
+        raise UsageError("--report-format says how, --report FILE where", hint="add --report FILE")
+    reports = tuple((file, format_of(file, otherwise)) for file in files)
+    return Wishes(reports, flags.get("provenance") or "", flags.get("cache_dir") or "")
+
+
+def with_context(bench: Bench, options: Options) -> Options:
+    """Build the image first, where a context was given."""
+    if not options.context:
+        return options
+    from minify.context import build_image
+
+    return replace(options, image=build_image(bench, options))
+
+
+def result_of(bench: Bench, options: Options, wishes: Wishes) -> Report:
+    """The report of a build, or of the former one for the same input."""
+    if not wishes.cache:
+        return _built(bench, options, wishes)
+    from minify import cache
+
+    folder = Path(wishes.cache)
+    found = bench.engine.find(options.image)
+    key = cache.key_for(options, found.digest, bench.engine.name) if found else ""
+    if key and not options.fresh and (entry := cache.find(folder, key)):
+        report = cache.restore(bench, options, entry)
+        if report is not None:
+            return report
+    report = _built(bench, options, wishes)
+    key = cache.key_for(options, report.original.digest, bench.engine.name)
+    _store(bench, folder, key, report)
+    return report
+
+
+def _store(bench: Bench, folder: Path, key: str, report: Report) -> None:
+    from minify.cache import store
+    from minify.documents import Shelf
+    from minify.model import OutputImage
+    from minify.steps import step
+
+    output = Shelf(bench.home.work(report.original.digest)).get("output", OutputImage)
+    with step("Caching") as progress:
+        if not key:
+            progress.warn("not cached: the content of a mount cannot be pinned down")
+        elif not (output and output.digest == report.minified.digest):
+            progress.note("not cached: another build of the image ended meanwhile")
+        elif report.tagged and not store(folder, key, report, output):
+            progress.note(f"not cached: the result is not a good one, or {folder} is not writable")
+
+
+def _built(bench: Bench, options: Options, wishes: Wishes) -> Report:
+    from minify.pipeline import build
+
+    return build(bench, options, weigh_levels=any(kind == "json" for _, kind in wishes.reports))
+
+
+def deliver(report: Report, options: Options, wishes: Wishes) -> int:
+    """Write what was asked for, print the result, and return the exit status."""
+    from minify.reports import render
+
+    for file, kind in wishes.reports:
+        write_document(Path(file), render(report, kind).decode())
+    if wishes.provenance and report.tagged:
+        from minify.provenance import statement
+
+        write_document(Path(wishes.provenance), statement(report, options))
+    click.echo(render(report, "text").decode(), nl=False)
+    return report.exit_code
