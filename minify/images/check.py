@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jsonschema import Draft202012Validator
-
 from minify.errors import EngineError
 from minify.images import limits as bounds
 from minify.images.archive import MANIFEST, archive_members
+from minify.images.check_config import config_violations
 from minify.images.check_tar import layer_violations
 from minify.images.oci import (
     CONFIGS,
@@ -31,57 +30,6 @@ from minify.images.oci import (
 )
 from minify.images.span import Span
 from minify.images.unpack import Blob, compression, unpacked
-
-TEXTS = {"type": ["array", "null"], "items": {"type": "string"}}
-EMPTY_OBJECTS = {"type": ["object", "null"], "additionalProperties": {"type": "object"}}
-DATE = {"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$"}
-# image-spec, config.md; written from its prose.
-CONFIG_SCHEMA = {
-    "type": "object",
-    "required": ["architecture", "os", "rootfs"],
-    "properties": {
-        "architecture": {"type": "string", "minLength": 1},
-        "os": {"type": "string", "minLength": 1},
-        "variant": {"type": "string"},
-        "created": DATE,
-        "author": {"type": "string"},
-        "config": {
-            "type": ["object", "null"],
-            "properties": {
-                "User": {"type": "string"},
-                "ExposedPorts": EMPTY_OBJECTS,
-                "Env": TEXTS,
-                "Entrypoint": TEXTS,
-                "Cmd": TEXTS,
-                "Volumes": EMPTY_OBJECTS,
-                "WorkingDir": {"type": "string"},
-                "Labels": {
-                    "type": ["object", "null"],
-                    "additionalProperties": {"type": "string"},
-                },
-                "StopSignal": {"type": "string"},
-            },
-        },
-        "rootfs": {
-            "type": "object",
-            "required": ["type", "diff_ids"],
-            "properties": {
-                "type": {"const": "layers"},
-                "diff_ids": {
-                    "type": "array",
-                    "items": {"type": "string", "pattern": "^sha256:[0-9a-f]{64}$"},
-                },
-            },
-        },
-        "history": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {"created": DATE, "empty_layer": {"type": "boolean"}},
-            },
-        },
-    },
-}
 
 
 @dataclass(frozen=True, order=True)
@@ -213,7 +161,7 @@ class _Check:
             if span and span.sha256().partition(":")[2] not in name:
                 yield Violation(name, "is not named after its digest")
             yield from _config_violations(name, config)
-            for tag in item.get("RepoTags") or ():
+            for tag in _list(item, "RepoTags"):
                 if ":" not in str(tag).rpartition("/")[2]:
                     yield Violation(MANIFEST, f"reference without a tag: {tag}")
             layers, diff_ids = _list(item, "Layers"), _diff_ids(config)
@@ -270,10 +218,5 @@ def _diff_ids(config: Mapping[str, Any]) -> list[str]:
 
 
 def _config_violations(where: str, config: dict[str, Any]) -> Iterator[Violation]:
-    for error in Draft202012Validator(CONFIG_SCHEMA).iter_errors(config):
-        place = "/".join(str(part) for part in error.absolute_path)
-        yield Violation(where, f"{place}: {error.message[:200]}".removeprefix(": "))
-    steps = [h for h in _list(config, "history") if isinstance(h, dict)]
-    made = [h for h in steps if not h.get("empty_layer")]
-    if steps and len(made) != len(_diff_ids(config)):
-        yield Violation(where, f"history has {len(made)} layers, not {len(_diff_ids(config))}")
+    for key, message in config_violations(config):
+        yield Violation(where, f"{key} {message}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from minify.errors import BuildError, EngineError
 from minify.model import Healthcheck, Image, ImageConfig, Layer, Platform
 
 NANO = 1e9
+DIFF_ID = re.compile(r"sha256:[0-9a-f]{64}")
 # What Docker 1.x noted about the container that ran the last build step: nothing of the image.
 BUILD_ONLY = ("container", "container_config", "id", "parent", "parent_id", "layer_id", "throwaway")
 
@@ -59,9 +61,10 @@ def parse_config(data: bytes) -> dict[str, Any]:
     try:
         found = json.loads(data)
         diff_ids = found["rootfs"]["diff_ids"]
-        if not all(isinstance(d, str) for d in diff_ids) or not isinstance(diff_ids, list):
-            raise TypeError("diff_ids is not a list of digests")
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        # They name files of the spool, so nothing but a digest will do.
+        if not isinstance(diff_ids, list) or not all(map(DIFF_ID.fullmatch, diff_ids)):
+            raise TypeError("diff_ids is not a list of sha256 digests")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise EngineError(
             f"not an image configuration: {error}", hint="is it an artifact, not a runnable image?"
         ) from error
@@ -79,7 +82,8 @@ def image_of_config(reference: str, data: bytes, layers: Sequence[Layer]) -> Ima
         str(found.get("architecture") or "amd64"),
         str(found.get("variant") or ""),
     )
-    steps = [h for h in found.get("history") or [] if isinstance(h, dict)]
+    history = found.get("history")
+    steps = [h for h in history if isinstance(h, dict)] if isinstance(history, list) else []
     made = [str(h.get("created_by") or "") for h in steps if not h.get("empty_layer")]
     named = tuple(
         replace(layer, created_by=by)
@@ -104,13 +108,13 @@ def _run_config(found: dict[str, Any]) -> ImageConfig:
             env=_texts(config.get("Env")),
             user=str(config.get("User") or ""),
             workdir=str(config.get("WorkingDir") or "/"),
-            ports=tuple(sorted(config.get("ExposedPorts") or ())),
-            volumes=tuple(sorted(config.get("Volumes") or ())),
+            ports=_keys(config.get("ExposedPorts")),
+            volumes=_keys(config.get("Volumes")),
             stop_signal=str(config.get("StopSignal") or "SIGTERM"),
             healthcheck=_healthcheck(config.get("Healthcheck") or {}),
             raw=canonical(found),
         )
-    except (TypeError, AttributeError) as error:
+    except (TypeError, AttributeError, ValueError) as error:
         raise EngineError(f"malformed image configuration: {error}") from error
 
 
@@ -120,6 +124,11 @@ def _texts(value: Any) -> tuple[str, ...]:
     if not all(isinstance(item, str) for item in items):
         raise TypeError(f"not a list of strings: {value!r}")
     return tuple(items)
+
+
+def _keys(value: Any) -> tuple[str, ...]:
+    """The members of a set, which Go writes as an object of empty objects."""
+    return tuple(sorted((value or {}).keys()))
 
 
 def _healthcheck(found: dict[str, Any]) -> Healthcheck | None:

@@ -130,7 +130,9 @@ def _inside(raw: bytes) -> bytes:
     clean = posixpath.normpath(raw.lstrip(b"/") or b".")
     if clean == b".." or clean.startswith(b"../"):
         raise EngineError(f"a layer names a path outside the image: {raw[:200]!r}", hint=HINT)
-    if len(clean) > PATH_MAX or any(len(part) > NAME_MAX for part in clean.split(b"/")):
+    if len(clean) > NAME_MAX and (
+        len(clean) > PATH_MAX or max(map(len, clean.split(b"/"))) > NAME_MAX
+    ):
         raise EngineError(f"a layer has a name that is too long: {clean[:80]!r}...", hint=HINT)
     return clean
 

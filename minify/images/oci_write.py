@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
+import secrets
 import threading
 import zlib
 from collections.abc import Generator, Mapping, Sequence
@@ -130,7 +130,7 @@ def _compressed(blobs: Path, layer: Path, diff_id: str, compression: str) -> dic
 @contextlib.contextmanager
 def _temporary(blobs: Path) -> Generator[Path, None, None]:
     """A name beside the blobs for one being written; removed when it was not renamed."""
-    path = blobs.parent / f".{os.getpid()}-{threading.get_ident()}"
+    path = blobs.parent / f".{secrets.token_hex(8)}"
     try:
         yield path
     finally:

@@ -128,12 +128,16 @@ def _number(raw: bytes) -> int:
     if raw[0] & 0x80:
         value = int.from_bytes(raw, "big", signed=False) & ((1 << (8 * len(raw) - 1)) - 1)
         return value - (1 << (8 * len(raw) - 1)) if raw[0] & 0x40 else value
-    digits = raw.strip(b" \0").partition(b"\0")[0]
-    if not digits:
-        return 0
-    if not digits.isdigit() or b"8" in digits or b"9" in digits:
-        raise TarError(f"bad number in a tar header: {_show(raw)}", hint=HINT)
-    return int(digits, 8)
+    digits = raw.strip(b" \0")
+    try:
+        if digits.isdigit():
+            return int(digits, 8)
+        digits = digits.partition(b"\0")[0]  # as Go does: what follows a NUL is not looked at
+        if digits.isdigit() or not digits:
+            return int(digits or b"0", 8)
+    except ValueError:
+        pass
+    raise TarError(f"bad number in a tar header: {_show(raw)}", hint=HINT)
 
 
 def _extend(pax: dict[str, bytes], member: Member, data: bytes) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
+import secrets
 import threading
 import zlib
 from collections.abc import Generator
@@ -70,7 +70,7 @@ def unpacked(blob: Blob, spool: Path, limits: bounds.Limits) -> Span:
         if blob.digest:
             _equal(blob.span.sha256(), blob.digest, blob.span)
         return Span(known, 0, known.stat().st_size)
-    temporary = spool / f".{os.getpid()}-{threading.get_ident()}.tar"
+    temporary = spool / f".{secrets.token_hex(8)}.tar"
     try:
         diff_id, size = _spool(blob, kind, temporary, limits)
         final = spool / f"{diff_id.rpartition(':')[2]}.tar"

@@ -292,6 +292,15 @@ def test_broken_docker_archives(tmp_path: Path, data: bytes, message: str) -> No
         opened(tmp_path, data)
 
 
+@pytest.mark.parametrize("diff_id", ["sha256:../../secret", "secret", "", 7, None, "sha512:0"])
+def test_diff_ids_that_are_paths(tmp_path: Path, diff_id: object) -> None:
+    """The spool names layers by diff_id: nothing else may be found under that name."""
+    (tmp_path / "secret.tar").write_bytes(GOOD)
+    conf = json.dumps({"rootfs": {"diff_ids": [diff_id]}}).encode()
+    with pytest.raises(EngineError, match="not an image configuration"):
+        opened(tmp_path, docker_archive([gzip.compress(GOOD)], conf=conf))
+
+
 def test_links_inside_an_archive_lead_nowhere_else(tmp_path: Path) -> None:
     manifest = json.dumps([{"Config": "c", "Layers": [], "RepoTags": None}])
     for target in ("/etc/passwd", "../../../etc/passwd", "c"):

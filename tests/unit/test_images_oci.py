@@ -197,7 +197,7 @@ def test_all_violations_are_listed_at_once(tmp_path: Path) -> None:
     found = messages(tmp_path / "l")
     for message in (
         "out of order", "appears twice", "before its parent", "absolute name", "not clean",
-        "whiteout", "unpacks to", "created", "os:", "history has 2", "application/zip",
+        "whiteout", "unpacks to", "created", "os has", "history has 2", "application/zip",
         "blob is missing", "malformed descriptor",
     ):  # fmt: skip
         assert message in found, message
