@@ -16,6 +16,7 @@ from typing import Any
 from minify.engines import Launch, Loaded
 from minify.engines.embedded_container import EmbeddedContainer, Place
 from minify.engines.embedded_layers import complete
+from minify.engines.embedded_rootless import NOTE, check_root
 from minify.engines.embedded_runs import claimed, sweep
 from minify.engines.embedded_runtime import this_machine, working_runtime
 from minify.engines.embedded_source import check_platform, load_into, name_of
@@ -58,6 +59,11 @@ class EmbeddedEngine:
     ways: tuple[str, ...] = ("overlay", "tmpfs", "copy")
     _images: dict[str, tuple[tuple[Path, ...], Tree]] = field(default_factory=dict)
     _live: dict[str, EmbeddedContainer] = field(default_factory=dict)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What cannot be observed with this engine here, in words for people."""
+        return (NOTE,) if self.machine.rootless else ()
 
     def load(self, reference: str, platform: str = "") -> Loaded:
         """Find an image in the store, else where its name says; unpack what is not unpacked yet."""
@@ -190,10 +196,11 @@ class EmbeddedEngine:
 
 
 def make(cache: Path, runtime: str = "", access: Access | None = None) -> EmbeddedEngine:
-    """Open the engine on a cache folder; raises Unsupported when no runtime program works here.
+    """Open the engine on a cache folder; raises Unsupported without root or a runtime that works.
 
     `runtime` names one instead of the first that works; `access` is how to talk to registries.
     """
+    check_root()
     machine = this_machine()
     runs = cache / "containers"
     store = Store(cache, rootless=machine.rootless)
