@@ -116,7 +116,10 @@ class _Reader:
         """Find, verify and open the chosen image."""
         index = self.lookup("index.json")
         if index is None:
-            raise EngineError(f"no index.json in {self.where}", hint=HINT)
+            raise EngineError(
+                f"no index.json in {self.where}",
+                hint="is it what docker save wrote? then name it docker-archive:FILE",
+            )
         listed = self._descriptors(index.read(self.limits.max_document), "manifests")
         manifest = self._manifest(self._tagged(listed, choice.tag), choice.wanted)
         document = self._document(manifest)

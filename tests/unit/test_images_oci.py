@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from minify.images.oci import Choice, read_oci_archive, read_oci_layout
 from minify.images.opened import OpenedImage
 from minify.images.platforms import best, host_platform, parse_platform, runs_on
 from minify.model import Platform
-from tests.image_kit import DOCKER, OCI, Layout, config, docker_archive, folder, item, tar
+from tests.image_kit import DOCKER, OCI, Layout, config, docker_archive, folder, item, sha256, tar
 
 LAYER = tar([folder("etc"), item("etc/a", "data")])
 UPPER = tar([item("etc/.wh.a"), item("etc/b", "more")])
@@ -175,6 +176,37 @@ def test_docker_archives_by_tag_position_and_alone(tmp_path: Path) -> None:
         with pytest.raises(EngineError, match="0 of them match") as caught:
             read_docker_archive(path, spool=tmp_path, tag=tag)
         assert "demo/app:1" in caught.value.hint
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_layout_of_new_docker_save(tmp_path: Path, packed: bool) -> None:
+    """Docker 25 and later: blobs as in an OCI layout, manifest.json beside index.json."""
+    stored = gzip.compress(LAYER) if packed else LAYER
+    conf = config([LAYER])
+    names = [f"blobs/sha256/{sha256(data)[7:]}" for data in (conf, stored)]
+    manifest = [{"Config": names[0], "RepoTags": ["a/b:1"], "Layers": [names[1]],
+                 "LayerSources": {}}]  # fmt: skip
+    data = tar(
+        [folder("blobs"), folder("blobs/sha256"), item(names[0], conf), item(names[1], stored),
+         item("index.json", "{}"), item("manifest.json", json.dumps(manifest))]
+    )  # fmt: skip
+    (tmp_path / "a.tar").write_bytes(data)
+    image = read_docker_archive(tmp_path / "a.tar", spool=tmp_path)
+    assert image.tree.read("/etc/a") == b"data"
+    assert image.image.digest == sha256(conf)
+
+
+def test_each_archive_format_names_the_other(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "l")
+    layout.add(layout.image([LAYER]), "v1")
+    subprocess.run(["tar", "-C", tmp_path / "l", "-cf", tmp_path / "oci.tar", "."], check=True)
+    (tmp_path / "docker.tar").write_bytes(docker_archive([LAYER]))
+    with pytest.raises(EngineError) as caught:
+        read_docker_archive(tmp_path / "oci.tar", spool=tmp_path)
+    assert "oci-archive:" in caught.value.hint
+    with pytest.raises(EngineError) as caught:
+        read_oci_archive(tmp_path / "docker.tar", spool=tmp_path)
+    assert "docker-archive:" in caught.value.hint
 
 
 # ------------------------------------------------------------- the validator
