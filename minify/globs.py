@@ -50,7 +50,10 @@ class Globs:
             for part in self.inside:
                 if part in closed:
                     return True
-        return any(path.startswith(row.head) and row.match(path) for row in self.rows)
+        for row in self.rows:  # noqa: SIM110 - asked a hundred thousand times, a loop is faster
+            if path.startswith(row.head) and row.match(path):
+                return True
+        return False
 
     def any_of(self, paths: Iterable[str]) -> str | None:
         """Find the first path that matches, or None."""

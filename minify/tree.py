@@ -48,6 +48,10 @@ class Tree:
 
     def resolve(self, path: str, base: str = "/") -> Resolved:
         """Follow a path (relative ones from `base`) through every symlink to its end."""
+        # Every key is a real path: one that leads to no symlink has none on its way either.
+        at_once = self.entries.get(path)
+        if at_once is not None and at_once.kind is not Kind.SYMLINK:
+            return Resolved(path, at_once)
         todo = [p for p in posixpath.join(base, path).split("/") if p not in ("", ".")][::-1]
         at, crossed = "", list[str]()
         while todo:
