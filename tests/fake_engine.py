@@ -1,7 +1,7 @@
 """An engine without containers, for faults no real one makes on demand.
 
-A `Script` says how every container behaves; `faults` maps a method's name to what it raises. Every call
-is written down in `calls`.
+A `Script` says how every container behaves; `faults` maps a method's name to what it raises. Every
+call is written down in `calls`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.kit import tree as make_tree
 
 @dataclass(frozen=True)
 class Script:
-    """How a container behaves: what it logs, how it ends by itself (None: it does not), and so on."""
+    """How a container behaves: its log, how it ends by itself (None: it does not), and so on."""
 
     log: tuple[str, ...] = ()
     ends: int | None = None
@@ -119,7 +119,7 @@ class FakeContainer:
 
 @dataclass
 class FakeEngine:
-    """Engine whose images are trees in memory; `scripts` are followed in turn, the last for ever."""
+    """Engine of images in memory; `scripts` are followed in turn, the last one for ever."""
 
     scripts: list[Script] = field(default_factory=lambda: [Script()])
     images: dict[str, Loaded] = field(default_factory=dict)

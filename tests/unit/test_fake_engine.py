@@ -33,8 +33,8 @@ def test_it_is_an_engine() -> None:
 
 def test_faults_and_scripts_in_turn() -> None:
     fake = FakeEngine(
-        [Script(faults={"create": EngineError("full")}), Script(faults={"start": TraceError("bad")}),
-         Script(ends=1)]
+        [Script(faults={"create": EngineError("full")}),
+         Script(faults={"start": TraceError("bad")}), Script(ends=1)]
     )  # fmt: skip
     image = fake.add("app", tree({}))
     with pytest.raises(EngineError, match="full"), fake.create(Plan(""), image, Launch()):
