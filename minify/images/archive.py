@@ -17,7 +17,7 @@ from minify.images.span import Span
 from minify.images.tar_header import END, padding, plain_file
 from minify.images.tar_read import members
 from minify.images.transports import full_reference
-from minify.images.unpack import Blob, compression, unpacked
+from minify.images.unpack import Blob, compression, unpack_all, unpacked
 from minify.images.write import chunks
 from minify.model import Layer
 from minify.tree import MAX_LINKS
@@ -142,13 +142,12 @@ def read_docker_archive(
             f"{path} lists {len(names)} layers, its configuration {len(diff_ids)} "
             f"(at most {limits.max_layers} are read)"
         )
-    tars: list[Span] = []
-    for name, diff_id in zip(names, diff_ids, strict=True):
-        tars.append(unpacked(Blob(_part(path, found, name), "", diff_id), spool, limits))
-        limits.check_bytes(sum(tar.size for tar in tars))
+    pairs = zip(names, diff_ids, strict=True)
+    blobs = [Blob(_part(path, found, name), "", diff_id) for name, diff_id in pairs]
+    tars = unpack_all(blobs, spool, limits)
     layers = [Layer(d, d, tar.size) for d, tar in zip(diff_ids, tars, strict=True)]
     reference = next(iter(item.get("RepoTags") or ()), f"docker-archive:{path}")
-    return OpenedImage(image_of_config(reference, config, layers), tuple(tars), limits)
+    return OpenedImage(image_of_config(reference, config, layers), tars, limits)
 
 
 def _part(path: Path, found: Mapping[str, Span], name: str) -> Span:

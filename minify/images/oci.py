@@ -21,7 +21,7 @@ from minify.images.config import image_of_config, parse_config
 from minify.images.opened import OpenedImage
 from minify.images.platforms import best, host_platform, parse_platform, runs_on
 from minify.images.span import Span
-from minify.images.unpack import Blob, unpacked
+from minify.images.unpack import Blob, unpack_all
 from minify.model import Layer, Platform
 
 REF_NAME = "org.opencontainers.image.ref.name"
@@ -145,12 +145,9 @@ class _Reader:
         return OpenedImage(image, tars, self.limits)
 
     def _layers(self, layers: list[Descriptor], diff_ids: list[str]) -> tuple[Span, ...]:
-        tars: list[Span] = []
-        for layer, diff_id in zip(layers, diff_ids, strict=True):
-            blob = Blob(self._span(layer), layer.digest, diff_id)
-            tars.append(unpacked(blob, self.spool, self.limits))
-            self.limits.check_bytes(sum(tar.size for tar in tars))
-        return tuple(tars)
+        pairs = zip(layers, diff_ids, strict=True)
+        blobs = [Blob(self._span(layer), layer.digest, diff_id) for layer, diff_id in pairs]
+        return unpack_all(blobs, self.spool, self.limits)
 
     def _tagged(self, listed: list[Descriptor], tag: str) -> list[Descriptor]:
         """The entries with a tag (full reference or its tag alone); all of them without one."""

@@ -11,7 +11,8 @@ import hashlib
 import secrets
 import threading
 import zlib
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -22,6 +23,7 @@ from minify.images.span import Span
 from minify.run import program, start
 
 PIECE = 1 << 20
+WORKERS = 4
 INPUT = 1 << 16  # small, because concatenated gzip members are copied at every joint
 GZIP = b"\x1f\x8b"
 ZSTD = b"\x28\xb5\x2f\xfd"
@@ -55,11 +57,43 @@ def compression(span: Span) -> str:
     return ""
 
 
+class _Budget:
+    """The bytes that the blobs of one image, unpacked at the same time, may still take."""
+
+    def __init__(self, limits: bounds.Limits) -> None:
+        self.limits = limits
+        self._spent = 0
+        self._lock = threading.Lock()
+
+    def spend(self, count: int) -> None:
+        """Count unpacked bytes; raises EngineError when they are too many."""
+        with self._lock:
+            self._spent += count
+            self.limits.check_bytes(self._spent)
+
+
 def unpacked(blob: Blob, spool: Path, limits: bounds.Limits) -> Span:
     """Return the uncompressed bytes of a blob, verified; raises EngineError on a mismatch."""
+    return _unpacked(blob, spool, _Budget(limits))
+
+
+def unpack_all(blobs: Sequence[Blob], spool: Path, limits: bounds.Limits) -> tuple[Span, ...]:
+    """Do `unpacked` for all layers of an image, several at a time; the limit is on their sum."""
+    budget = _Budget(limits)
+    with ThreadPoolExecutor(WORKERS) as pool:
+        # Inflating, hashing and writing all release the interpreter's lock.
+        todo = [pool.submit(_unpacked, blob, spool, budget) for blob in blobs]
+        try:
+            return tuple(future.result() for future in todo)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _unpacked(blob: Blob, spool: Path, budget: _Budget) -> Span:
     kind = compression(blob.span)
     if not kind:
-        limits.check_bytes(blob.span.size)
+        budget.spend(blob.span.size)
         if blob.digest or blob.diff_id:
             found = blob.span.sha256()
             for wanted in filter(None, (blob.digest, blob.diff_id)):
@@ -69,10 +103,11 @@ def unpacked(blob: Blob, spool: Path, limits: bounds.Limits) -> Span:
     if known and known.is_file():  # renamed into place only after it was verified
         if blob.digest:
             _equal(blob.span.sha256(), blob.digest, blob.span)
+        budget.spend(known.stat().st_size)
         return Span(known, 0, known.stat().st_size)
     temporary = spool / f".{secrets.token_hex(8)}.tar"
     try:
-        diff_id, size = _spool(blob, kind, temporary, limits)
+        diff_id, size = _spool(blob, kind, temporary, budget)
         final = spool / f"{diff_id.rpartition(':')[2]}.tar"
         temporary.replace(final)
     except OSError as error:
@@ -85,7 +120,7 @@ def unpacked(blob: Blob, spool: Path, limits: bounds.Limits) -> Span:
     return Span(final, 0, size)
 
 
-def _spool(blob: Blob, kind: str, sink: Path, limits: bounds.Limits) -> tuple[str, int]:
+def _spool(blob: Blob, kind: str, sink: Path, budget: _Budget) -> tuple[str, int]:
     packed, plain = hashlib.sha256(), hashlib.sha256()
     size = 0
     with blob.span.open() as stream, sink.open("xb") as out:
@@ -94,8 +129,8 @@ def _spool(blob: Blob, kind: str, sink: Path, limits: bounds.Limits) -> tuple[st
         with contextlib.closing(pieces):
             for piece in pieces:
                 size += len(piece)
-                limits.check_bytes(size)
-                limits.check_ratio(source.count, size)
+                budget.spend(len(piece))
+                budget.limits.check_ratio(source.count, size)
                 plain.update(piece)
                 out.write(piece)
         while source.read(INPUT):
