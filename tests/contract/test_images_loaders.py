@@ -230,6 +230,11 @@ def test_overlay_and_docker_save_give_the_same_tree(tmp_path: Path) -> None:
         back = read_docker_archive(archive, spool=tmp_path, tag=tag)
         overlay = read_overlay(dirs)
         same(overlay, back.tree)
+        digests = {
+            write_layer(found, found.entries, tmp_path / "all.tar", epoch=0).diff_id
+            for found in (overlay, back.tree)
+        }
+        assert len(digests) == 1
         layers = {p: e.layer for p, e in overlay.entries.items() if p != "/"}
         assert layers == {p: e.layer for p, e in back.tree.entries.items() if p != "/"}
         assert back.image.digest == json.loads(run("docker", "image", "inspect", tag))[0]["Id"]
