@@ -27,6 +27,7 @@ from minify.model import (
     KeepLevel,
     KeepSet,
     Kind,
+    Limits,
     OutputImage,
     Plan,
     Reason,
@@ -43,7 +44,15 @@ from minify.report import Documents, Facts, Report, make_report
 from minify.resolve import Rules, resolve
 from minify.tree import Tree
 from minify.trial import Stage, Trial, unwatched
-from minify.verify import Originals, judge, missing_paths, run_copy, run_original, verify
+from minify.verify import (
+    Originals,
+    judge,
+    missing_paths,
+    patience_for,
+    run_copy,
+    run_original,
+    verify,
+)
 from minify.workspace import remember_image
 
 T = TypeVar("T")
@@ -71,6 +80,7 @@ class _Build:
     seconds: dict[str, float] = field(default_factory=dict)
     saved: list[str] = field(default_factory=list)
     extra: list[tuple[str, Reason]] = field(default_factory=list)
+    patience: Limits | None = None
 
     @contextlib.contextmanager
     def timed(self, name: str) -> Iterator[None]:
@@ -127,10 +137,11 @@ def _build(it: _Build, pool: ThreadPoolExecutor, tag: str, weigh_levels: bool) -
     verdict = Verdict(False, skipped="verification was switched off (--no-verify)")
     if originals is not None:
         with it.timed("verify"):
-            yardstick = originals.result()
-            it.shelf.put("originals", yardstick, key=_key(it))
-            behaviour = behaviour or yardstick.first
-            made, verdict = _prove(it, evidence, yardstick, made)
+            if behaviour is not None:
+                it.patience = patience_for(behaviour.seconds_ready, it.plan.limits)
+            made, verdict = _prove(it, evidence, originals, made)
+            it.shelf.put("originals", originals.result(), key=_key(it))
+            behaviour = behaviour or originals.result().first
     it.shelf.put("verdict", verdict)
     it.shelf.put("output", made.output)
     gates = judge_gates(Packed(it.loaded, made.keep, made.output), it.options)
@@ -161,9 +172,13 @@ def _originals(it: _Build, pool: ThreadPoolExecutor) -> Future[Originals]:
     if stored:
         return _spawn(pool, lambda: stored)
     image, plan, stage = it.loaded.image, it.plan, it.stage
-    first = _spawn(pool, lambda: run_original(stage, image, plan, "original-1"))
-    second = _spawn(pool, lambda: run_original(stage, image, plan, "original-2"))
-    return _spawn(pool, lambda: Originals(first.result(), second.result()))
+
+    def both() -> Originals:
+        # One after the other: the traced run beside them is what everybody waits for.
+        first = run_original(stage, image, plan, "original-1")
+        return Originals(first, run_original(stage, image, plan, "original-2"))
+
+    return _spawn(pool, both)
 
 
 def _evidence(it: _Build) -> tuple[Evidence, Behaviour | None, bool]:
@@ -208,20 +223,21 @@ def _labels(it: _Build) -> dict[str, str]:
 
 
 def _prove(
-    it: _Build, evidence: Evidence, originals: Originals, made: Made
+    it: _Build, evidence: Evidence, originals: Future[Originals], made: Made
 ) -> tuple[Made, Verdict]:
     """Verify, and repair what the copy looked for in vain, a bounded number of times."""
     repaired: list[str] = []
+    plan = replace(it.plan, limits=it.patience or it.plan.limits)
     for _round in range(it.options.repairs + 1):
         copy = it.bench.engine.find(made.image_id)
         assert copy is not None  # it was saved a moment ago
-        verdict = verify(it.stage, originals, copy, it.plan)
+        verdict = verify(it.stage, originals.result, copy, plan)
         if verdict.passed:
             break
-        watched = run_copy(it.stage, copy, replace(it.plan, watch=Watch.FULL), originals)
+        watched = run_copy(it.stage, copy, replace(plan, watch=Watch.FULL))
         missing = missing_paths(it.loaded.tree, made.keep.paths, watched.evidence)
         if not missing:
-            verdict = _confirm(it, copy, originals, verdict)
+            verdict = _confirm(it, copy, originals.result(), verdict)
             break
         repaired += missing
         it.extra += [(p, Reason("repair", _cause(verdict), p)) for p in missing]
@@ -238,7 +254,7 @@ def _cause(verdict: Verdict) -> str:
 def _confirm(it: _Build, copy: Image, originals: Originals, verdict: Verdict) -> Verdict:
     """A difference counts when it is still there against a third original: some noise is rare."""
     third = run_original(it.stage, it.loaded.image, it.plan, "original-3")
-    again = run_copy(it.stage, copy, unwatched(it.plan), originals).behaviour
+    again = run_copy(it.stage, copy, unwatched(it.plan)).behaviour
     second = judge(Originals(originals.second, third), again)
     if second.passed:
         return second
@@ -298,7 +314,7 @@ def verify_images(bench: Bench, options: Options, candidate: str) -> Verdict:
     copy = bench.engine.load(candidate, options.platform).image
     with ThreadPoolExecutor(3) as pool:
         try:
-            return verify(it.stage, _originals(it, pool).result(), copy, it.plan)
+            return verify(it.stage, _originals(it, pool).result, copy, it.plan)
         except BaseException:
             bench.engine.abort()
             raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from minify.compare import compare, lost_lines, new_lines, unwritten
@@ -32,33 +32,35 @@ class Originals:
     first: Behaviour
     second: Behaviour
 
-    @property
-    def slowest(self) -> float:
-        """How long the slower one took to be ready, in seconds."""
-        return max(self.first.seconds_ready, self.second.seconds_ready)
-
 
 def run_original(stage: Stage, image: Image, plan: Plan, name: str) -> Behaviour:
     """Run the original once, unwatched."""
     return run_trial(stage, image, unwatched(plan), name).behaviour
 
 
-def verify(stage: Stage, originals: Originals, copy: Image, plan: Plan) -> Verdict:
-    """Run the copy once and compare; a copy that does not start is a difference, not an error."""
+def patience_for(seconds_ready: float, limits: Limits) -> Limits:
+    """Limits for a copy: it may take somewhat longer to be ready than the original took."""
+    return replace(limits, ready=min(limits.ready, 10 + 5 * seconds_ready))
+
+
+def verify(stage: Stage, originals: Callable[[], Originals], copy: Image, plan: Plan) -> Verdict:
+    """Run the copy once and compare; a copy that does not start is a difference, not an error.
+
+    `originals` is asked after the copy has run, so that both can run at the same time.
+    """
     with step("Verifying", image=copy.digest[:19]) as progress:
-        verdict = judge(originals, run_copy(stage, copy, unwatched(plan), originals).behaviour)
+        behaviour = run_copy(stage, copy, unwatched(plan)).behaviour
+        verdict = judge(originals(), behaviour)
         if not verdict.passed:
             progress.note(f"{len(verdict.differences)} differences")
         return verdict
 
 
-def run_copy(stage: Stage, copy: Image, plan: Plan, originals: Originals) -> Trial:
-    """Run the copy, waiting no longer than the originals justify."""
-    patience = min(plan.limits.ready, 10 + 5 * originals.slowest)
-    limits: Limits = replace(plan.limits, ready=patience)
+def run_copy(stage: Stage, copy: Image, plan: Plan) -> Trial:
+    """Run the copy; one that cannot be observed shows it in its behaviour."""
     name = "copy-watched" if plan.watch is not Watch.NONE else "copy"
     try:
-        return run_trial(stage, copy, replace(plan, limits=limits, image=copy.digest), name)
+        return run_trial(stage, copy, replace(plan, image=copy.digest), name)
     except TraceError as error:
         return Trial(Evidence(copy.digest), replace(NOT_READY, log=tuple(str(error).splitlines())))
 
