@@ -1,4 +1,4 @@
-"""Plan becomes evidence: one trial on the original, a second one where set-uid programs ran."""
+"""Plan becomes evidence: one trial on the original, a second one for long or set-uid runs."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from dataclasses import replace
 
 from minify.engines import Loaded
 from minify.errors import TraceError
-from minify.model import HEALTHCHECK, Access, Evidence, Outcome, Plan, Watch
+from minify.model import HEALTHCHECK, Access, Evidence, Outcome, Plan, RunDrive, Watch
 from minify.steps import step
 from minify.tree import Tree
 from minify.trial import Stage, Trial, run_trial
+from minify.watch import can_watch_lightly
 
 
 def observe(stage: Stage, loaded: Loaded, plan: Plan) -> Trial:
@@ -20,7 +21,7 @@ def observe(stage: Stage, loaded: Loaded, plan: Plan) -> Trial:
     attached from the host, and both are united.
     """
     with step("Observing", image=loaded.image.reference) as progress:
-        trial = run_trial(stage, loaded.image, plan, "observe")
+        trial = _watched(stage, loaded, plan)
         progress.count("paths", len({t.path for t in trial.evidence.touches}))
         for note in sorted(trial.evidence.notes):
             progress.warn(note)
@@ -32,6 +33,25 @@ def observe(stage: Stage, loaded: Loaded, plan: Plan) -> Trial:
         if not trial.evidence.complete:
             progress.warn(f"{trial.evidence.lost} events were lost: the evidence is incomplete")
     return trial
+
+
+def _watched(stage: Stage, loaded: Loaded, plan: Plan) -> Trial:
+    """Run once under full watch; a long run once more under light watch, at nearly full speed.
+
+    strace costs a busy service most of its speed, fanotify next to nothing. Stat calls, which only
+    strace sees, belong to start-up and first requests: the short run shows those.
+    """
+    long = plan.limits.observe > 0 or any(isinstance(d, RunDrive) for d in plan.drives)
+    if not (long or plan.watch is Watch.LIGHT) or not can_watch_lightly(stage.engine.local):
+        return run_trial(stage, loaded.image, replace(plan, watch=Watch.FULL), "observe")
+    drives = tuple(d for d in plan.drives if not isinstance(d, RunDrive))
+    short = replace(
+        plan, watch=Watch.FULL, drives=drives, limits=replace(plan.limits, observe=0.0)
+    )
+    first = run_trial(stage, loaded.image, short, "observe")
+    light = replace(plan, watch=Watch.LIGHT)
+    second = run_trial(stage, loaded.image, light, "observe-light")
+    return Trial(first.evidence.merge(second.evidence), second.behaviour)
 
 
 def _again(

@@ -293,16 +293,10 @@ def read_evidence(files: tuple[str, ...], image: Image) -> Evidence:
 
 
 def trace(bench: Bench, options: Options) -> Evidence:
-    """Observe an image and return the evidence; in light mode after a short full run."""
+    """Observe an image and return the evidence."""
     it = prepare(bench, replace(options, lock=""))
     try:
-        if not options.light:
-            return observe(it.stage, it.loaded, it.plan).evidence
-        # Light watching does not see stat: a short run under full watch shows the start-up ones.
-        short = replace(it.plan, watch=Watch.FULL, limits=replace(it.plan.limits, observe=0.0))
-        first = observe(it.stage, it.loaded, short).evidence
-        stage = replace(it.stage, folder=it.stage.folder / "light")
-        return first.merge(observe(stage, it.loaded, it.plan).evidence)
+        return observe(it.stage, it.loaded, it.plan).evidence
     except BaseException:
         bench.engine.abort()
         raise

@@ -208,6 +208,11 @@ def _read_file(path: Path, touches: set[Touch]) -> int:
         return _drain(probe, "strace", touches)
 
 
+def can_watch_lightly(local: bool) -> bool:
+    """Whether fanotify can be asked to see the opens that strace would not."""
+    return local and os.geteuid() == 0
+
+
 @contextlib.contextmanager
 def watching(
     mode: Watch, kit: Kit | None, folder: Path, env: Mapping[str, str], *, local: bool
@@ -237,7 +242,7 @@ def watching(
         it = Watching(mode, folder, launch, kit)
         stack.push(it._attached)
         it.strace = stack.enter_context(probing("watch_strace"))
-        if os.geteuid() == 0:
+        if can_watch_lightly(local):
             it.fanotify = stack.enter_context(probing("watch_fanotify"))
         else:
             it._without_fanotify("it needs root")
