@@ -2,8 +2,8 @@
 
 ::
 
-    DIR/KEY/entry.json   a checksum, then the report and the output image's description
-    DIR/KEY/layer.tar    its layer
+    DIR/results/KEY.json   a checksum, then the report and the output image's description
+    DIR/layers/HEX.tar     a layer, by the SHA-256 of its bytes; several results may share it
 
 KEY covers everything that can change the output: the image's digest, every option, the contents of
 every file an option names, minify itself with what it stands on, and the engine. Names do not count
@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.util
+import itertools
 import json
 import os
 import shutil
@@ -28,12 +29,12 @@ from typing import Any
 
 from minify.bench import Bench
 from minify.codec import dumps, loads, to_plain
-from minify.errors import Exit, MinifyError
+from minify.errors import BuildError, Exit, MinifyError
 from minify.model import OutputImage
 from minify.names import check_tag, default_tag
 from minify.options import Options
 from minify.report import Report
-from minify.workspace import remember_image
+from minify.workspace import remember_image, write_document
 
 FORMAT = "minify-cache 1"
 LIMIT = 2 << 30  # bytes all entries may take; the least recently used go first
@@ -107,11 +108,12 @@ def _strings(plain: Any) -> Iterator[str]:
 
 
 def _tree(root: Path) -> str:
-    tally, files, size = hashlib.sha256(), 0, 0
-    for path in sorted([root, *root.rglob("*")]):
+    tally, size = hashlib.sha256(), 0
+    paths = [root, *itertools.islice(root.rglob("*"), MOUNT_FILES)]
+    for path in sorted(paths):
         found = path.lstat()
-        files, size = files + 1, size + found.st_size
-        if files > MOUNT_FILES or size > MOUNT_BYTES:
+        size += found.st_size
+        if len(paths) > MOUNT_FILES or size > MOUNT_BYTES:
             raise _Uncacheable(f"{root} is large")
         tally.update(f"{path}\0{found.st_mode}\0{found.st_uid}\0{found.st_gid}\0".encode(
             "utf-8", "surrogateescape"))  # fmt: skip
@@ -132,18 +134,26 @@ def _sha256(path: Path) -> str:
 def find(cache: Path, key: str) -> Entry | None:
     """Look a result up; None when there is none, or when it is damaged."""
     try:
-        text = (cache / key / "entry.json").read_text(encoding="utf-8")
+        text = _result_file(cache, key).read_text(encoding="utf-8")
         checksum, _, body = text.partition("\n")
         if not key or checksum != hashlib.sha256(body.encode()).hexdigest():
             return None
         document = json.loads(body)
         report = loads(document["report"], Report)
         output = loads(document["output"], OutputImage)
-    except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError, MinifyError):
+    except (OSError, ValueError, KeyError, TypeError, MinifyError):
         return None
     if document["key"] != key or not _coherent(report, output):
         return None
-    return Entry(report, replace(output, layer_file=str(cache / key / "layer.tar")))
+    return Entry(report, replace(output, layer_file=str(_layer_file(cache, output))))
+
+
+def _result_file(cache: Path, key: str) -> Path:
+    return cache / "results" / f"{key}.json"
+
+
+def _layer_file(cache: Path, output: OutputImage) -> Path:
+    return cache / "layers" / f"{output.diff_id.rpartition(':')[2]}.tar"
 
 
 def _coherent(report: Report, output: OutputImage) -> bool:
@@ -170,8 +180,6 @@ def restore(bench: Bench, options: Options, entry: Entry) -> Report | None:
         remember_image(bench.run, image_id)
     engine.tag(image_id, tag)
     report = entry.report
-    with contextlib.suppress(OSError):
-        os.utime(Path(output.layer_file).with_name("entry.json"))  # it was used: it stays longer
     return replace(
         report,
         original=replace(report.original, reference=options.image),
@@ -193,35 +201,46 @@ def store(cache: Path, key: str, report: Report, output: OutputImage) -> bool:
     if not key or report.exit_code != Exit.OK or not report.tagged:
         return False
     body = json.dumps({"key": key, "report": dumps(report), "output": dumps(output)})
+    layer, result = _layer_file(cache, output), _result_file(cache, key)
     try:
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".new-", dir=cache) as made:
-            _link(Path(output.layer_file), Path(made, "layer.tar"))
-            text = hashlib.sha256(body.encode()).hexdigest() + "\n" + body
-            Path(made, "entry.json").write_text(text, encoding="utf-8")
-            shutil.rmtree(cache / key, ignore_errors=True)
-            Path(made, "whole").mkdir()
-            for name in ("layer.tar", "entry.json"):
-                Path(made, name).rename(Path(made, "whole", name))
-            Path(made, "whole").rename(cache / key)
+        for folder in (layer.parent, result.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        if not layer.exists() or not _whole(replace(output, layer_file=str(layer))):
+            _put_layer(Path(output.layer_file), layer)
+        write_document(result, hashlib.sha256(body.encode()).hexdigest() + "\n" + body)
         prune(cache, LIMIT)
-    except OSError:
+    except (OSError, BuildError):
         return False
     return True
 
 
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
+def _put_layer(source: Path, target: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix=".new-", dir=target.parent) as folder:
+        made = Path(folder, target.name)
+        try:
+            os.link(source, made)
+        except OSError:  # another file system
+            shutil.copyfile(source, made)
+        made.replace(target)
+
+
+def touch(cache: Path, key: str) -> None:
+    """Note that a result was used, so that it stays longer than others."""
+    with contextlib.suppress(OSError):  # a cache that was mounted read-only serves as well
+        os.utime(_result_file(cache, key))
 
 
 def prune(cache: Path, limit: int) -> None:
-    """Remove the least recently used entries until all together take at most `limit` bytes."""
-    found = [(p.stat().st_mtime, p.parent) for p in cache.glob("*/entry.json")]
-    total = 0
-    for _used, folder in sorted(found, reverse=True):
-        total += sum(p.stat().st_size for p in folder.iterdir())
-        if total > limit:
-            shutil.rmtree(folder, ignore_errors=True)
+    """Remove the least recently used results until the layers take at most `limit` bytes."""
+    results = sorted(cache.glob("results/*.json"), key=lambda p: p.stat().st_mtime, reverse=True)
+    kept: set[Path] = set()
+    for result in results:
+        entry = find(cache, result.stem)
+        layer = Path(entry.output.layer_file) if entry else None
+        size = sum(p.stat().st_size for p in {*kept, layer} if p and p.exists())
+        if layer is None or not layer.exists() or (size > limit and kept):
+            result.unlink(missing_ok=True)
+        else:
+            kept.add(layer)
+    for layer in set(cache.glob("layers/*.tar")) - kept:
+        layer.unlink(missing_ok=True)

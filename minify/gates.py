@@ -83,7 +83,7 @@ def _sizes(packed: Packed, options: Options) -> list[GateResult]:
         results.append(
             GateResult(
                 "min-reduction",
-                percent >= options.min_reduction,
+                100 * (original - size) >= options.min_reduction * original,
                 f"at least {options.min_reduction:g} %",
                 f"{percent:.2f} % smaller ({megabytes(original)} to {megabytes(size)})",
             )
@@ -94,7 +94,7 @@ def _sizes(packed: Packed, options: Options) -> list[GateResult]:
         results.append(
             GateResult(
                 "max-growth",
-                percent <= options.max_growth,
+                100 * size <= (100 + options.max_growth) * lock.size,
                 f"at most {options.max_growth:g} % over {options.baseline}",
                 f"{percent:+.2f} % ({_exact(lock.size)} to {_exact(size)})",
             )

@@ -59,6 +59,7 @@ def result_of(bench: Bench, options: Options, wishes: Wishes) -> Report:
     if key and not options.fresh and (entry := cache.find(folder, key)):
         report = cache.restore(bench, options, entry)
         if report is not None:
+            cache.touch(folder, key)
             return report
     report = _built(bench, options, wishes)
     key = cache.key_for(options, report.original.digest, bench.engine.name)

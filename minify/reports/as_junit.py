@@ -29,6 +29,7 @@ class _Case:
 def render(report: Report) -> bytes:
     """Render as an XML document in UTF-8."""
     cases = [*_probes(report), *_verification(report), *_gates(report)]
+    # In a result from the cache no time was spent.
     seconds = f"{report.seconds.get('total', 0.0):.3f}"
     numbers = {
         "tests": str(len(cases)),

@@ -12,7 +12,8 @@ from minify.sizes import megabytes
 
 ROWS = 20  # of each table; the JSON report has them all
 WIDTH = 200
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~!@])")
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~!])")
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def render(report: Report) -> bytes:
@@ -106,18 +107,19 @@ def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
 
 
 def _line(text: str) -> str:
-    flat = " ".join(text.split())
+    flat = _CONTROL.sub("\ufffd", " ".join(text.split()))
     return flat if len(flat) <= WIDTH else flat[: WIDTH - 1] + "…"
 
 
 def _text(text: str) -> str:
     """Text that is nothing but text: no markup, no mention, no table cell of its own."""
-    return _SPECIAL.sub(r"\\\1", _line(text))
+    # A backslash does not stop a mention; a zero-width space after the @ does.
+    return _SPECIAL.sub(r"\\\1", _line(text)).replace("@", "@\u200b")
 
 
 def _code(text: str) -> str:
     """Text as code: in an HTML element, because backticks could not hold `|` or backticks."""
-    shown = html.escape(_line(text)).replace("|", "&#124;").replace("@", "&#64;")
+    shown = html.escape(_line(text)).replace("|", "&#124;")
     return f"<code>{_SPECIAL_IN_CODE.sub(_entity, shown)}</code>" if shown else ""
 
 

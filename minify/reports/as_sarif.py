@@ -140,7 +140,8 @@ def _rule(rule: str) -> dict[str, Any]:
 def _result(result: _Result, used: list[str]) -> dict[str, Any]:
     message = _printable(result.message)
     mark = hashlib.sha256(f"{result.rule}\0{message}\0{_printable(result.path)}".encode())
-    location: dict[str, Any] = {"physicalLocation": {"artifactLocation": _artifact(result.path)}}
+    location: dict[str, Any] = {"physicalLocation": {"artifactLocation": _artifact(result.path),
+                                                     "region": {"startLine": 1}}}  # fmt: skip
     if result.path:
         name = _printable(result.path)
         location["logicalLocations"] = [{"fullyQualifiedName": name, "kind": "resource"}]

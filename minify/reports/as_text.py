@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from minify.model import Verdict
 from minify.report import Report
 from minify.sizes import megabytes
+
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def render(report: Report) -> bytes:
@@ -15,12 +19,17 @@ def render(report: Report) -> bytes:
         lines += ["", f"{report.minified.reference}  {report.minified.digest}"]
     else:
         lines += ["", "nothing was tagged"]
-    return ("\n".join(lines) + "\n").encode("utf-8", "backslashreplace")
+    return (_plain("\n".join(lines)) + "\n").encode("utf-8", "backslashreplace")
 
 
 def render_verdict(verdict: Verdict) -> str:
     """Render a verdict on its own."""
-    return "\n".join(_verdict_lines(verdict)) + "\n"
+    return _plain("\n".join(_verdict_lines(verdict))) + "\n"
+
+
+def _plain(text: str) -> str:
+    """Text without control characters: what a container wrote may not drive the terminal."""
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def _sizes(report: Report) -> list[str]:
@@ -60,6 +69,8 @@ def _drives(report: Report) -> list[str]:
 
 
 def _stages(report: Report) -> list[str]:
+    if not report.seconds:
+        return []
     stages = {k: v for k, v in report.seconds.items() if k != "total"}
     text = ", ".join(f"{k} {v:.1f}" for k, v in stages.items())
     reused = " (evidence of an earlier run reused)" if report.evidence_reused else ""
