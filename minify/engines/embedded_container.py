@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shlex
 import shutil
 import signal
@@ -81,7 +82,7 @@ class EmbeddedContainer:
 
     def _refuse(self, answer: dict[str, Any] | None) -> None:
         why = str((answer or {}).get("error") or self.probe.complaint or "it ended early")
-        if answer is None and self.probe.status() == NOT_PERMITTED:
+        if self.probe.status() == NOT_PERMITTED:
             raise Unsupported(
                 f"cannot make a container here: {why}", hint="run as root; see: minify doctor"
             )
@@ -146,8 +147,7 @@ class EmbeddedContainer:
 
     def execute(self, argv: Sequence[str], timeout: float) -> tuple[int, bytes]:
         """Run a command inside; exit status 124 says it was too slow (as timeout(1))."""
-        words = self.place.folder / "exec.log"
-        words.unlink(missing_ok=True)
+        words = self.place.folder / f"exec-{secrets.token_hex(4)}.log"
         enter = (program("nsenter"), "-t", str(self._supervisor), "-m", "-p", "--")
         runtime = (*self.place.runtime, "--log", str(words), "exec", self.id)
         with start([*enter, *runtime, *argv]) as child:

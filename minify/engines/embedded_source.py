@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from minify.errors import EngineError
@@ -17,6 +18,7 @@ from minify.model import Image, Platform
 from minify.store import Store
 from minify.workspace import key_of
 
+AT_ONCE = 4
 PULLED = "pulled"  # the tag inside a pull's own layout
 
 
@@ -35,8 +37,10 @@ def load_into(store: Store, reference: str, platform: str, access: Access) -> Im
     """
     with _opened(store, parse_location(reference), platform, access) as source:
         check_platform(reference, source.image.platform, platform)
-        for layer, tar in zip(source.image.layers, source.layers, strict=True):
-            store.layer(layer.diff_id, tar)
+        tars = dict(zip((x.diff_id for x in source.image.layers), source.layers, strict=True))
+        # Making files is mostly waiting for the kernel, so layers go side by side.
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            list(pool.map(store.layer, tars, tars.values()))
         store.add_image(source.image.digest, source.image.config.raw)
         if name := name_of(reference):
             store.set_name(name, source.image.digest)
