@@ -60,6 +60,7 @@ MODULES = (
     "system",
     "owntree",
     "data",
+    "told",
     "package",
     "plugins",
     "shell",
