@@ -6,7 +6,9 @@
     HOME/layers/implied/HEX        folders it has only as parents of others, one per line
     HOME/layers/new/RANDOM/        a layer being unpacked; garbage once nobody holds its lock
     HOME/layers/locks/HEX          held shared by who uses the layer, exclusively by who writes it
-    HOME/images/HEX.json           the configuration of an image (HEX: its digest)
+    HOME/images/HEX.json           the configuration of an image we made (HEX: its digest)
+    HOME/fetched/HEX.json          of one that can be had again from where it came
+    HOME/pulls/                    layouts of pulls under way, or to be resumed
     HOME/names.json                what a name stands for
 
 A layer appears by rename(2), whole or not at all: a kill or a full disk leaves garbage in `new`, no
@@ -26,13 +28,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from minify.errors import BuildError, EngineError
+from minify.errors import BuildError, EngineError, MinifyError
 from minify.extract import unpack
 from minify.images.limits import DEFAULT, Limits
 from minify.images.span import Span
 from minify.workspace import write_document
 
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+SAVED, FETCHED = "images", "fetched"
 HINT_HOME = "set MINIFY_HOME to a writable folder"
 
 
@@ -158,17 +161,17 @@ class Store:
 
     # -------------------------------------------------------------- images
 
-    def add_image(self, digest: str, config: str) -> None:
-        """Remember an image's configuration under its digest."""
-        write_document(self._folder("images") / f"{hex_of(digest)}.json", config)
+    def add_image(self, digest: str, config: str, *, kind: str = SAVED) -> None:
+        """Remember an image's configuration under its digest; `kind` is SAVED or FETCHED."""
+        write_document(self._folder(kind) / f"{hex_of(digest)}.json", config)
 
     def image(self, digest: str) -> str | None:
         """The configuration of a remembered image."""
-        try:
-            path = self.home / "images" / f"{hex_of(digest)}.json"
-            return path.read_text(encoding="utf-8", errors="surrogateescape")
-        except OSError:
-            return None
+        for kind in (SAVED, FETCHED):
+            with contextlib.suppress(OSError):
+                path = self.home / kind / f"{hex_of(digest)}.json"
+                return path.read_text(encoding="utf-8", errors="surrogateescape")
+        return None
 
     def names(self) -> dict[str, str]:
         """What every name stands for: a digest."""
@@ -195,20 +198,37 @@ class Store:
     def remove_image(self, digest: str) -> None:
         """Forget an image that has no name; its layers go with the next `collect`."""
         if digest not in self.names().values():
-            (self.home / "images" / f"{hex_of(digest)}.json").unlink(missing_ok=True)
+            (self.home / SAVED / f"{hex_of(digest)}.json").unlink(missing_ok=True)
 
 
 def collect(home: Path, *, keep_layers: bool = False) -> int:
-    """Remove layers nobody uses and what dead unpackings left; returns the bytes set free.
+    """Remove what dead unpackings left, and layers that can be had again; returns the bytes freed.
 
-    With `keep_layers` only the latter.
+    Layers in use, and those of images we made that have a name, stay. With `keep_layers` all do.
     """
     freed = 0
     for folder in _subfolders(home / "layers" / "new"):
         freed += _remove_unlocked(folder, folder)
-    for folder in () if keep_layers else _subfolders(home / "layers" / "sha256"):
-        freed += _remove_unlocked(folder, home / "layers" / "locks" / folder.name)
+    if keep_layers:
+        return freed
+    wanted = _wanted(Store(home))
+    for folder in _subfolders(home / "layers" / "sha256"):
+        if folder.name not in wanted:
+            freed += _remove_unlocked(folder, home / "layers" / "locks" / folder.name)
+    for folder in _subfolders(home / "pulls"):
+        freed += _remove_unlocked(folder, home / "layers" / "locks" / f"{folder.name}.write")
+    shutil.rmtree(home / FETCHED, ignore_errors=True)
     return freed
+
+
+def _wanted(store: Store) -> set[str]:
+    """The layers of images we made that have a name, as hexadecimal digests."""
+    wanted: set[str] = set()
+    for digest in store.names().values():
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, MinifyError):
+            text = (store.home / SAVED / f"{hex_of(digest)}.json").read_text(encoding="utf-8")
+            wanted |= {hex_of(diff_id) for diff_id in json.loads(text)["rootfs"]["diff_ids"]}
+    return wanted
 
 
 def _subfolders(folder: Path) -> list[Path]:

@@ -15,7 +15,7 @@ from minify.images.opened import OpenedImage
 from minify.images.registry import Access, pull
 from minify.images.transports import IMAGE_ID, Location, Transport, parse_location
 from minify.model import Image, Platform
-from minify.store import Store
+from minify.store import FETCHED, Store
 from minify.workspace import key_of
 
 AT_ONCE = 4
@@ -41,7 +41,7 @@ def load_into(store: Store, reference: str, platform: str, access: Access) -> Im
         # Making files is mostly waiting for the kernel, so layers go side by side.
         with ThreadPoolExecutor(AT_ONCE) as pool:
             list(pool.map(store.layer, tars, tars.values()))
-        store.add_image(source.image.digest, source.image.config.raw)
+        store.add_image(source.image.digest, source.image.config.raw, kind=FETCHED)
         if name := name_of(reference):
             store.set_name(name, source.image.digest)
         return source.image

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import shutil
@@ -18,7 +19,7 @@ from minify.errors import BuildError, EngineError
 from minify.images.layers import squash
 from minify.images.overlay import read_overlay
 from minify.images.span import Span
-from minify.store import Store, collect
+from minify.store import FETCHED, SAVED, Store, collect
 from tests.image_kit import Item, folder, hard, item, sha256, span, symlink, tar
 
 ROOT = Path(__file__).parents[2]
@@ -171,7 +172,7 @@ def test_no_space_leaves_the_store_consistent(tmp_path: Path) -> None:
         from pathlib import Path
         from minify.errors import BuildError
         from minify.images.span import Span
-        from minify.store import Store, collect
+        from minify.store import FETCHED, SAVED, Store, collect
         one = Store(Path({str(home)!r}), rootless=True)
         for _ in range(2):
             try:
@@ -204,6 +205,26 @@ def test_collect_spares_what_is_in_use(tmp_path: Path) -> None:
     collect(home)
     assert content(home) == []
     assert collect(tmp_path / "never") == 0
+
+
+def test_collect_spares_images_of_our_own_that_have_a_name(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    one = store(home)
+    layers = [layer(tmp_path, item(name, name * 5000)) for name in "abc"]
+    digests = ["sha256:" + name * 64 for name in "abc"]
+    for (diff_id, data), digest, kind in zip(layers, digests, (SAVED, SAVED, FETCHED), strict=True):
+        one.layer(diff_id, data)
+        one.add_image(digest, json.dumps({"rootfs": {"diff_ids": [diff_id]}}), kind=kind)
+    one.set_name("mine:1", digests[0])
+    one.set_name("theirs:1", digests[2])
+    one.close()
+    (home / "pulls" / "half").mkdir(parents=True)
+    assert collect(home, keep_layers=True) == 0
+    assert collect(home) > 0
+    assert content(home) == [layers[0][0][7:]]
+    assert (one.image(digests[0]), one.image(digests[2])) != (None, None)
+    assert one.image(digests[2]) is None
+    assert not (home / "pulls" / "half").exists()
 
 
 def test_images_and_names(tmp_path: Path) -> None:
