@@ -6,6 +6,7 @@ import contextlib
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from minify.errors import EngineError
@@ -44,6 +45,7 @@ def load_into(store: Store, reference: str, platform: str, access: Access) -> Im
         store.add_image(source.image.digest, source.image.config.raw, kind=FETCHED)
         if name := name_of(reference):
             store.set_name(name, source.image.digest)
+            return replace(source.image, reference=reference)
         return source.image
 
 

@@ -1,0 +1,129 @@
+"""Bringing images into the store: from files, from a registry, each layer once."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from minify.engines.embedded_source import load_into, name_of
+from minify.errors import EngineError, MinifyError, UsageError
+from minify.images.registry import Access
+from minify.store import Store
+from tests.image_kit import Item, Layout, docker_archive, item, tar
+
+ONCE = Access(retries=0)
+
+
+def mine(*items: Item) -> bytes:
+    for info, _ in items:
+        info.uid, info.gid = os.getuid(), os.getgid()
+    return tar(items)
+
+
+def layout(path: Path, *layers: bytes, tag: str = "") -> Path:
+    made = Layout(path)
+    made.add(made.image(layers), tag)
+    return path
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "home", rootless=True)
+
+
+@pytest.fixture
+def skopeo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A skopeo that copies a prepared layout, and writes its calls down."""
+    layout(tmp_path / "remote", mine(item("a", "far")), tag="pulled")
+    program = tmp_path / "bin" / "skopeo"
+    program.parent.mkdir()
+    program.write_text(
+        "#!/bin/sh\n"
+        f"echo \"$@\" >>{tmp_path}/calls\n"
+        'for last; do :; done; folder=${last#oci:}; folder=${folder%:pulled}\n'
+        f'mkdir -p "$folder" && cp -r {tmp_path}/remote/. "$folder"\n'
+    )  # fmt: skip
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    return tmp_path / "calls"
+
+
+def test_layers_shared_by_images_are_unpacked_once(store: Store, tmp_path: Path) -> None:
+    base, one, two = mine(item("b", "base")), mine(item("o", "1")), mine(item("t", "2"))
+    first = load_into(store, f"oci:{layout(tmp_path / 'one', base, one)}", "", ONCE)
+    shared = store.find(first.layers[0].diff_id)
+    assert shared is not None
+    before = shared.stat().st_ctime_ns
+    second = load_into(store, f"oci:{layout(tmp_path / 'two', base, two)}", "", ONCE)
+    assert second.layers[0] == first.layers[0]
+    assert shared.stat().st_ctime_ns == before
+    assert len(store.layer_names()) == 3
+    assert (shared / "b").read_text() == "base"
+    assert store.image(second.digest) and not store.names()
+    assert not list((store.home / "layers" / "new").iterdir())
+
+
+def test_an_image_with_the_same_layer_twice(store: Store, tmp_path: Path) -> None:
+    same = mine(item("x", "1"))
+    image = load_into(store, f"oci:{layout(tmp_path / 'l', same, same)}", "", ONCE)
+    assert len(image.layers) == 2 and len(store.layer_names()) == 1
+
+
+def test_a_docker_archive(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(docker_archive([mine(item("x", "1"))]))
+    image = load_into(store, f"docker-archive:{tmp_path}/a.tar", "", ONCE)
+    path = store.find(image.layers[0].diff_id)
+    assert path and (path / "x").read_text() == "1"
+
+
+def test_a_damaged_layer_is_not_taken(store: Store, tmp_path: Path) -> None:
+    place = layout(tmp_path / "l", mine(item("x", "1")))
+    blob = max((place / "blobs/sha256").iterdir(), key=lambda p: b"\x1f\x8b" in p.read_bytes()[:2])
+    blob.write_bytes(blob.read_bytes()[:-9] + b"123456789")
+    with pytest.raises(EngineError):
+        load_into(store, f"oci:{place}", "", ONCE)
+    assert store.layer_names() == ()
+
+
+def test_another_platform(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(MinifyError):
+        load_into(store, f"oci:{layout(tmp_path / 'l', mine(item('x')))}", "linux/s390x", ONCE)
+
+
+def test_a_pulled_image_keeps_its_name(store: Store, skopeo: Path) -> None:
+    image = load_into(store, "example.test/team/app", "linux/amd64", ONCE)
+    assert store.names() == {"example.test/team/app:latest": image.digest}
+    path = store.find(image.layers[0].diff_id)
+    assert path and (path / "a").read_text() == "far"
+    call = skopeo.read_text()
+    assert "docker://example.test/team/app" in call and "--override-arch=amd64" in call
+    assert not list((store.home / "pulls").iterdir())
+    again = load_into(store, "docker://example.test/team/app:2", "", ONCE)
+    assert again.digest == image.digest and len(store.names()) == 2
+    assert image.reference == "example.test/team/app"
+
+
+def test_a_pull_that_fails(store: Store, tmp_path: Path, skopeo: Path) -> None:
+    program = tmp_path / "bin" / "skopeo"
+    program.write_text("#!/bin/sh\necho 'level=fatal msg=\"manifest unknown\"' >&2; exit 1\n")
+    with pytest.raises(EngineError, match="manifest unknown") as caught:
+        load_into(store, "example.test/none", "", ONCE)
+    assert caught.value.hint
+    assert store.names() == {}
+
+
+@pytest.mark.parametrize("reference", ["docker-daemon:app:1", "sha256:" + "1" * 64, "0123456789ab"])
+def test_what_only_another_engine_has(store: Store, skopeo: Path, reference: str) -> None:
+    with pytest.raises(EngineError):
+        load_into(store, reference, "", ONCE)
+    assert not skopeo.exists()
+
+
+def test_names() -> None:
+    assert name_of("app") == "app:latest"
+    assert name_of("docker://host:5000/app") == "host:5000/app:latest"
+    assert name_of("oci:/dir:tag") == name_of("sha256:" + "0" * 64) == ""
+    with pytest.raises(UsageError):
+        name_of("Not A Name")
