@@ -45,7 +45,6 @@ class Row:
     levels: dict[str, int] = field(default_factory=dict)
     rate: float = 0.0
     rate_traced: float = 0.0
-    rate_light: float = 0.0
     peers: dict[str, tuple[int, float]] = field(default_factory=dict)
 
 
@@ -67,7 +66,6 @@ def measure(name: str, *, levels: bool, rates: bool) -> Row:
         port = LOADED[name]
         row.rate = untraced(image, port)
         row.rate_traced = traced(name, port)
-        row.rate_light = traced(name, port, "--light")
     row.peers = {peer: _peer(peer, image) for peer in PEERS if shutil.which(peer)}
     return row
 
@@ -106,8 +104,7 @@ def table(rows: Sequence[Row]) -> str:
 def _cells(row: Row) -> tuple[str, ...]:
     rate, share = "-", "-"
     if row.rate:
-        full, light = (100 * value / row.rate for value in (row.rate_traced, row.rate_light))
-        rate, share = f"{row.rate:.0f}", f"{full:.0f} % (light {light:.0f} %)"
+        rate, share = f"{row.rate:.0f}", f"{100 * row.rate_traced / row.rate:.0f} %"
     return (
         row.name,
         _megabytes(row.before),
