@@ -57,9 +57,10 @@ class Word:
 
 
 def words_of(names: Iterable[str]) -> tuple[Word, ...]:
-    """The rows of these words; raises UsageError listing all that are unknown."""
+    """The rows of these words (or lists with commas); UsageError lists all that are unknown."""
     table = _table()
-    given = tuple(dict.fromkeys(n for n in names if n))
+    words = (word.strip() for name in names for word in name.split(","))
+    given = tuple(dict.fromkeys(word for word in words if word))
     unknown = [n for n in given if n not in table]
     if unknown:
         raise UsageError(

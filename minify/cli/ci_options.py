@@ -63,15 +63,10 @@ def ci_given(flags: dict[str, Any]) -> dict[str, Any]:
     named = ("min_reduction", "max_growth", "baseline", "context", "dockerfile", "build_target")
     return {
         "max_size": None if size is None else bytes_of(size),
-        "forbid": tuple(w for text in flags.get("forbid") or () for w in split(text)) or None,
+        "forbid": flags.get("forbid") or None,
         "require": flags.get("require") or None,
         "build_args": tuple(arguments) or None,
         "build_network": flags.get("build_network"),
         "time_budget": flags.get("time_budget"),
         **{k: flags.get(k) for k in named},
     }
-
-
-def split(text: str) -> list[str]:
-    """The words of a list with commas."""
-    return [word.strip() for word in text.split(",") if word.strip()]
