@@ -18,14 +18,13 @@ from typing import Any
 
 import yaml
 
-from minify.drives import drive_from
+from minify.drives import KINDS, drives_from, unique
 from minify.errors import UsageError
 from minify.layers import Layer, read_variables, unknown_variables
 from minify.model import Drive, KeepLevel, Mount
 from minify.options import Options
 from minify.sizes import bytes_of
 
-KINDS = ("http", "tcp", "exec", "signal")
 SIMPLE = {
     "image", "tag", "engine", "platform", "workdir", "ready_log", "keep_level", "verify", "repairs",
     "min_reduction", "max_growth", "time_budget", "build_target", "build_network",
@@ -211,14 +210,19 @@ def options_from(data: Mapping[str, Any], base: Path) -> Options:
         env=_env(data.get("env") or {}),
         user=str(data.get("user", "")),
         mounts=tuple(mount_from(m, base) for m in data.get("mounts", ())),
-        drives=_drives(data),
+        drives=_drives(data, base),
         default_drives=bool(data.get("default_probes", True)),
         limits=replace(options.limits, **times),
     )
 
 
-def _drives(data: Mapping[str, Any]) -> tuple[Drive, ...]:
-    return tuple(drive_from(k, item) for k in KINDS for item in data.get(f"{k}_probes", ()))
+def _drives(data: Mapping[str, Any], base: Path) -> tuple[Drive, ...]:
+    """The probes by kind, then those of `probes` in their own order."""
+    made = [d for k in KINDS for v in data.get(f"{k}_probes", ()) for d in drives_from(k, v, base)]
+    for item in data.get("probes", ()):
+        kind, value = next(iter(item.items()))
+        made += drives_from(kind, value, base)
+    return unique(made)
 
 
 def _env(value: Mapping[str, Any] | Sequence[str]) -> tuple[str, ...]:

@@ -5,12 +5,26 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 from minify.errors import UsageError
-from minify.model import Drive, ExecDrive, HttpDrive, SignalDrive, TcpDrive
+from minify.httpform import http_from, sequence_from, tls_from
+from minify.model import (
+    Drive,
+    Exchange,
+    ExecDrive,
+    GrpcDrive,
+    HttpDrive,
+    RunDrive,
+    SignalDrive,
+    SqlDrive,
+    TcpDrive,
+    Tls,
+    WebSocketDrive,
+)
 
 _HTTP = re.compile(
     r"(?:(?P<method>[A-Za-z]+)\s+)?(?:(?P<scheme>https?)://[^:/\s]*)?"
@@ -33,7 +47,7 @@ def http_drive(text: str) -> HttpDrive:
         method=method,
         path=found["path"] or "/",
         port=_port(found["port"] or "0", text),
-        tls=found["scheme"] == "https",
+        tls=Tls(on=found["scheme"] == "https"),
     )
 
 
@@ -80,61 +94,124 @@ def unescape(text: str) -> bytes:
     return out
 
 
-def drive_from(kind: str, value: Any) -> Drive:
-    """Read one item of `http_probes`, `tcp_probes`, `exec_probes` or `signal_probes`."""
-    if kind == "http":
-        return http_drive(value) if isinstance(value, str) else _http_mapping(value)
-    if kind == "tcp":
-        return tcp_drive(str(value)) if not isinstance(value, Mapping) else _tcp_mapping(value)
-    if kind == "signal":
-        return SignalDrive(id=f"signal {value}", signal=str(value))
-    if isinstance(value, Mapping):
-        drive = exec_drive(value["command"])
-        return ExecDrive(drive.id, drive.argv, value.get("exit", 0), value.get("timeout", 60.0))
-    return exec_drive(value)
+def drives_from(kind: str, value: Any, base: Path) -> tuple[Drive, ...]:
+    """Read one item of `<kind>_probes`; relative paths start at `base`. Raises UsageError."""
+    if kind == "http" and isinstance(value, Mapping) and "sequence" in value:
+        return sequence_from(value, base)
+    return (_READ[kind](value, base),)
 
 
-def _http_mapping(value: Mapping[str, Any]) -> HttpDrive:
-    method, path = str(value.get("method", "GET")).upper(), str(value.get("path", "/"))
-    query = value.get("query")
-    if query:
-        path += ("&" if "?" in path else "?") + urlencode(query, doseq=True)
-    headers = {str(k): str(v) for k, v in (value.get("headers") or {}).items()}
-    body, content_type = _body(value)
-    if content_type and "content-type" not in {h.lower() for h in headers}:
-        headers["Content-Type"] = content_type
-    status = value.get("status", ())
-    port = int(value.get("port", 0))
-    return HttpDrive(
-        id=str(value.get("name") or f"{method} {f':{port}' if port else ''}{path}"),
-        method=method,
-        path=path,
-        port=port,
-        headers=tuple(headers.items()),
-        body=body,
-        expect_status=tuple(status) if isinstance(status, list) else ((status,) if status else ()),
-        expect_body=str(value.get("expect", "")),
-        tls=bool(value.get("tls", False)),
-        timeout=float(value.get("timeout", 30.0)),
-    )
+def unique(drives: Iterable[Drive]) -> tuple[Drive, ...]:
+    """Number drives of the same name, so that every answer is compared with its own."""
+    seen: dict[str, int] = {}
+    out = []
+    for drive in drives:
+        seen[drive.id] = seen.get(drive.id, 0) + 1
+        number = seen[drive.id]
+        out.append(replace(drive, id=f"{drive.id} ({number})") if number > 1 else drive)
+    return tuple(out)
 
 
-def _body(value: Mapping[str, Any]) -> tuple[bytes, str]:
-    if "json" in value:
-        return json.dumps(value["json"]).encode(), "application/json"
-    if "form" in value:
-        form = urlencode(value["form"], doseq=True)
-        return form.encode(), "application/x-www-form-urlencoded"
-    return str(value.get("body", "")).encode(), ""
+def _http(value: Any, base: Path) -> Drive:
+    return http_drive(value) if isinstance(value, str) else http_from(value, base)
 
 
-def _tcp_mapping(value: Mapping[str, Any]) -> TcpDrive:
-    send = str(value.get("send", ""))
+def _tcp(value: Any, _base: Path) -> Drive:
+    if not isinstance(value, Mapping):
+        return tcp_drive(str(value))
     port = int(value["port"])
     return TcpDrive(
         id=str(value.get("name") or f"tcp {port}"),
         port=port,
-        send=send.encode(),
+        send=str(value.get("send", "")).encode(),
         expect=str(value.get("expect", "")),
         timeout=float(value.get("timeout", 10.0)),
+        steps=_steps(value),
     )
+
+
+def _steps(value: Mapping[str, Any]) -> tuple[Exchange, ...]:
+    return tuple(
+        Exchange(s.encode()) if isinstance(s, str)
+        else Exchange(str(s.get("send", "")).encode(), str(s.get("expect", "")))
+        for s in value.get("steps", ())
+    )  # fmt: skip
+
+
+def _websocket(value: Any, base: Path) -> Drive:
+    value = {"path": value} if isinstance(value, str) else value
+    path, port = str(value.get("path", "/")), int(value.get("port", 0))
+    return WebSocketDrive(
+        id=str(value.get("name") or f"websocket {f':{port}' if port else ''}{path}"),
+        path=path,
+        port=port,
+        headers=tuple((str(k), str(v)) for k, v in (value.get("headers") or {}).items()),
+        steps=_steps(value),
+        tls=tls_from(value.get("tls", False), base),
+        timeout=float(value.get("timeout", 10.0)),
+    )
+
+
+def _sql(value: Any, _base: Path) -> Drive:
+    dialect = str(value["dialect"])
+    port = int(value.get("port", SQL_PORTS[dialect]))
+    given = value["statements"]
+    text = {k: str(value.get(k, "")) for k in ("user", "password", "database")}
+    return SqlDrive(
+        id=str(value.get("name") or f"{dialect} {port}"),
+        dialect=dialect,
+        port=port,
+        statements=(given,) if isinstance(given, str) else tuple(given),
+        timeout=float(value.get("timeout", 30.0)),
+        **text,
+    )
+
+
+def _grpc(value: Any, base: Path) -> Drive:
+    value = {"port": int(value)} if not isinstance(value, Mapping) else value
+    port = int(value["port"])
+    calls = [{"method": c} if isinstance(c, str) else c for c in value.get("calls", ())]
+    return GrpcDrive(
+        id=str(value.get("name") or f"grpc {port}"),
+        port=port,
+        calls=tuple((str(c["method"]), json.dumps(c.get("request", {}))) for c in calls),
+        tls=tls_from(value.get("tls", False), base),
+        timeout=float(value.get("timeout", 30.0)),
+    )
+
+
+def _exec(value: Any, _base: Path) -> Drive:
+    if not isinstance(value, Mapping):
+        return exec_drive(value)
+    drive = exec_drive(value["command"])
+    return ExecDrive(drive.id, drive.argv, value.get("exit", 0), value.get("timeout", 60.0))
+
+
+def _run(value: Any, base: Path) -> Drive:
+    value = value if isinstance(value, Mapping) else {"command": value}
+    argv = exec_drive(value["command"]).argv
+    return RunDrive(
+        id=str(value.get("name") or "run " + shlex.join(argv)),
+        argv=argv,
+        folder=str((base / value.get("folder", ".")).resolve()),
+        expect_exit=int(value.get("exit", 0)),
+        timeout=float(value.get("timeout", 600.0)),
+    )
+
+
+def _signal(value: Any, _base: Path) -> Drive:
+    return SignalDrive(id=f"signal {value}", signal=str(value))
+
+
+SQL_PORTS = {"postgresql": 5432, "mysql": 3306}
+_READ: dict[str, Callable[[Any, Path], Drive]] = {
+    "http": _http,
+    "tcp": _tcp,
+    "websocket": _websocket,
+    "sql": _sql,
+    "grpc": _grpc,
+    "exec": _exec,
+    "run": _run,
+    "signal": _signal,
+}
+KINDS = tuple(_READ)

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from minify.engines import Loaded
 from minify.errors import EngineError
-from minify.model import HEALTHCHECK, Drive, ExecDrive, HttpDrive, Image, Kind, Plan, Watch
+from minify.extras import check_extras
+from minify.model import HEALTHCHECK, NETWORK, Drive, ExecDrive, HttpDrive, Image, Kind, Plan, Watch
 from minify.options import Options
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -32,13 +33,14 @@ def make_plan(loaded: Loaded, options: Options) -> Plan:
         platform=options.platform,
     )
     _check_command(loaded, plan)
+    check_extras(plan.drives)
     return plan
 
 
 def _drives(image: Image, options: Options) -> tuple[Drive, ...]:
     """The user's drives, or `GET /` on every exposed port; and always the health check."""
     drives: tuple[Drive, ...] = options.drives
-    if not any(d.KIND in ("http", "tcp") for d in drives) and options.default_drives:
+    if not any(d.KIND in NETWORK for d in drives) and options.default_drives:
         # A port that accepts and stays silent is not HTTP: no need to wait long to know.
         drives = (HttpDrive(id="GET /", timeout=10.0), *drives)
     check = image.config.healthcheck

@@ -69,11 +69,14 @@ class Probe:
 
 
 @contextlib.contextmanager
-def probing(name: str, beside: Sequence[str] = ()) -> Iterator[Probe]:
-    """Start a probe by name ("watch_strace"); it is ended when the context is left."""
+def probing(name: str, beside: Sequence[str] = (), *, packages: bool = False) -> Iterator[Probe]:
+    """Start a probe by name ("watch_strace"); it is ended when the context is left.
+
+    `packages`: it may use installed packages, as some drives do.
+    """
     path = _folder() / f"{name}.py"
-    # -S skips site-packages, which a probe must not use and which cost a third of the start-up.
-    argv = [*beside, sys.executable, "-I", "-S", str(path)]
+    # -S skips site-packages, which cost a third of the start-up.
+    argv = [*beside, sys.executable, "-I", *([] if packages else ["-S"]), str(path)]
     with start(argv) as child:
         probe = Probe(name, child)
         threads = [

@@ -55,6 +55,15 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**base, "LC_ALL": "C.UTF-8", **(extra or {})}
 
 
+def users_environment() -> dict[str, str]:
+    """The whole environment minify was started with, for a command of the user's own."""
+    return dict(os.environ)
+
+
+class TimedOutError(MinifyError):
+    """A program did not end within its time."""
+
+
 def run(
     argv: Sequence[str],
     *,
@@ -73,7 +82,7 @@ def run(
         try:
             out, err = child.communicate(stdin.encode(), timeout=timeout)
         except subprocess.TimeoutExpired as error:
-            raise MinifyError(f"timed out after {timeout:g} s: {shlex.join(argv)}") from error
+            raise TimedOutError(f"timed out after {timeout:g} s: {shlex.join(argv)}") from error
     done = Finished(
         tuple(argv), child.returncode, out.decode(errors="replace"), err.decode(errors="replace")
     )

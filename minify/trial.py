@@ -9,18 +9,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from minify.drive import expand, play
+from minify.drive import Tools, expand, play, program_of
 from minify.engines import Container, Engine
 from minify.errors import TraceError
+from minify.extras import needs_packages
 from minify.kit import Kit
 from minify.model import (
     Behaviour,
     Evidence,
-    HttpDrive,
     Image,
     Observation,
     Plan,
-    TcpDrive,
     Watch,
 )
 from minify.probe import Probe, probing
@@ -88,16 +87,21 @@ def _network_probes(
     stack: contextlib.ExitStack, plan: Plan, container: Container
 ) -> dict[str, Probe]:
     """Start the programs for the kinds of drive there are, before the container needs them."""
-    kinds = {d.KIND for d in plan.drives} & {"http", "tcp"}
     return {
-        kind: stack.enter_context(probing(f"drive_{kind}", container.beside))
-        for kind in sorted(kinds)
+        kind: stack.enter_context(
+            probing(
+                f"drive_{kind}",
+                container.beside,
+                packages=needs_packages(d for d in plan.drives if program_of(d) == kind),
+            )
+        )
+        for kind in sorted({program_of(d) for d in plan.drives} - {""})
     }
 
 
 def _wanted(plan: Plan, image: Image) -> Wanted:
     # A default drive has no port of its own; a drive with a port was asked for by the user.
-    required = {d.port for d in plan.drives if isinstance(d, HttpDrive | TcpDrive) and d.port}
+    required = {port for d in plan.drives if (port := getattr(d, "port", 0))}
     return Wanted(
         required=tuple(sorted(required)),
         expected=plan.ports or image.config.tcp_ports,
@@ -141,7 +145,8 @@ def _drive(
         return
     exposed = plan.ports or image.config.tcp_ports
     ports = [p for p in exposed if p in ready.ports] or list(ready.ports)
-    yield from play(container, expand(plan.drives, ports), probes, watch.exec_prefix)
+    hands = Tools(probes, watch.exec_prefix, ports)
+    yield from play(container, expand(plan.drives, ports), hands)
     _observe(container, plan)
     if plan.watch is not Watch.NONE:
         _settle(container)

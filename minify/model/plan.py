@@ -4,64 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import ClassVar
+
+from minify.model.drives import Drive
 
 HEALTHCHECK = "healthcheck"  # the id of the drive that is the image's own health check
-
-
-@dataclass(frozen=True)
-class HttpDrive:
-    """Send an HTTP request and look at the answer. `port` 0 means every exposed TCP port.
-
-    `expect_status` empty: anything below 500 is good.
-    """
-
-    KIND: ClassVar[str] = "http"
-    id: str
-    method: str = "GET"
-    path: str = "/"
-    port: int = 0
-    headers: tuple[tuple[str, str], ...] = ()
-    body: bytes = b""
-    expect_status: tuple[int, ...] = ()
-    expect_body: str = ""
-    tls: bool = False
-    timeout: float = 30.0
-
-
-@dataclass(frozen=True)
-class TcpDrive:
-    """Connect, send some bytes, look at what comes back until it is quiet or closed."""
-
-    KIND: ClassVar[str] = "tcp"
-    id: str
-    port: int
-    send: bytes = b""
-    expect: str = ""
-    timeout: float = 10.0
-
-
-@dataclass(frozen=True)
-class ExecDrive:
-    """Run a command inside the container."""
-
-    KIND: ClassVar[str] = "exec"
-    id: str
-    argv: tuple[str, ...]
-    expect_exit: int = 0
-    timeout: float = 60.0
-
-
-@dataclass(frozen=True)
-class SignalDrive:
-    """Send a signal to PID 1 and wait until the service is ready again."""
-
-    KIND: ClassVar[str] = "signal"
-    id: str
-    signal: str
-
-
-Drive = HttpDrive | TcpDrive | ExecDrive | SignalDrive
 
 
 class Watch(StrEnum):

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from minify.drives import drive_from, exec_drive, http_drive, tcp_drive, unescape
+from minify.drives import drives_from, exec_drive, http_drive, tcp_drive, unescape
 from minify.errors import UsageError
 from minify.model import HttpDrive
 
@@ -20,7 +22,7 @@ from minify.model import HttpDrive
 )
 def test_http(text: str, method: str, port: int, path: str, tls: bool) -> None:
     drive = http_drive(text)
-    assert (drive.method, drive.port, drive.path, drive.tls) == (method, port, path, tls)
+    assert (drive.method, drive.port, drive.path, drive.tls.on) == (method, port, path, tls)
 
 
 @pytest.mark.parametrize("text", ["", "FOO /", "GET x y", "GET :99999/", "two words /"])
@@ -51,10 +53,10 @@ def test_escapes() -> None:
 
 
 def test_mapping() -> None:
-    drive = drive_from(
+    drive = drives_from(
         "http", {"method": "post", "path": "/a", "query": {"q": "x y"}, "json": {"k": 1},
-                 "status": 201, "headers": {"X-A": 1}}
-    )  # fmt: skip
+                 "status": 201, "headers": {"X-A": 1}}, Path("/")
+    )[0]  # fmt: skip
     assert isinstance(drive, HttpDrive)
     assert drive.path == "/a?q=x+y"
     assert drive.body == b'{"k": 1}'

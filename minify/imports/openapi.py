@@ -1,0 +1,148 @@
+"""Requests generated from an OpenAPI or Swagger document, by schemathesis (the extra `openapi`).
+
+The same document always gives the same requests: generation is seeded, nothing is remembered.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+
+from minify.errors import UsageError
+from minify.model import HttpDrive, Observation, OpenApiDrive
+
+DOCUMENT_LIMIT = 16 << 20
+ORDER = ("POST", "PUT", "GET", "HEAD", "OPTIONS", "PATCH", "TRACE", "DELETE")
+HERE = "http://minify.invalid"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """How many valid and invalid requests per operation, and how many in all."""
+
+    valid: int = 3
+    invalid: int = 1
+    limit: int = 200
+
+
+def served(drive: OpenApiDrive) -> Generator[list[HttpDrive], Sequence[Observation], None]:
+    """Fetch the document from the service, then send what it describes."""
+    document = HttpDrive(
+        id=f"{drive.id}: document", path=drive.path, port=drive.port, headers=drive.headers,
+        expect_status=(200,), tls=drive.tls, timeout=drive.timeout, body_limit=DOCUMENT_LIMIT,
+    )  # fmt: skip
+    (answer,) = yield [document]
+    try:
+        requests = generate(answer.body, drive, Wanted(drive.valid, drive.invalid, drive.limit))
+    except UsageError:
+        return  # the answer is compared; what is no document describes no requests
+    if requests:
+        yield requests
+
+
+def generate(text: bytes, drive: OpenApiDrive, wanted: Wanted) -> list[HttpDrive]:
+    """Make requests for every operation of a document; raises UsageError when it is none."""
+    operations = _operations(_document(text))
+    made: list[HttpDrive] = []
+    for label, operation in operations:
+        for kind, count in (("valid", wanted.valid), ("invalid", wanted.invalid)):
+            for number, case in enumerate(_cases(operation, kind, count), 1):
+                made.append(_request(drive, f"{label} {kind} {number}", case))
+    return made[: wanted.limit]
+
+
+def _document(text: bytes) -> dict[str, Any]:
+    try:
+        document = yaml.safe_load(text)  # JSON is YAML
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
+        raise UsageError("the OpenAPI document is neither JSON nor YAML") from error
+    if not isinstance(document, dict) or not {"openapi", "swagger"} & set(document):
+        raise UsageError("not an OpenAPI document", hint="it needs a key openapi or swagger")
+    return document
+
+
+def _operations(document: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Every operation that can be read, those that make things before those that remove them."""
+    import schemathesis
+
+    logging.getLogger("schemathesis").setLevel(logging.ERROR)
+    found = []
+    try:
+        schema = schemathesis.openapi.from_dict(document)
+        for result in schema.get_all_operations():
+            operation = result.ok() if hasattr(result, "ok") else None
+            if operation is not None:
+                found.append((f"{operation.method.upper()} {operation.path}", operation))
+    except Exception as error:  # whatever a stranger's document makes a library raise
+        raise UsageError(f"the OpenAPI document cannot be used: {error}") from error
+    return sorted(found, key=lambda f: (_place(f[0]), f[0]))
+
+
+def _place(label: str) -> int:
+    method = label.partition(" ")[0]
+    return ORDER.index(method) if method in ORDER else len(ORDER)
+
+
+def _cases(operation: Any, kind: str, count: int) -> Iterator[Any]:
+    """Generated cases of one operation, without repetitions; none where there can be none."""
+    from hypothesis import HealthCheck, Phase, given, seed, settings
+    from schemathesis.generation import GenerationMode
+
+    if not count:
+        return
+    mode = GenerationMode.POSITIVE if kind == "valid" else GenerationMode.NEGATIVE
+    out: dict[str, Any] = {}
+
+    @seed(int(hashlib.sha256(f"{operation.label} {kind}".encode()).hexdigest()[:8], 16))
+    @settings(
+        max_examples=4 * count, database=None, deadline=None, phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def collect(case: Any) -> None:
+        if len(out) < count:
+            sent = case.as_transport_kwargs(base_url=HERE)
+            out.setdefault(repr(sorted(sent.items(), key=str)), case)
+
+    try:
+        collect()
+    except Exception:
+        # An operation without parameters has no invalid request; some schemas allow nothing.
+        return
+    yield from out.values()
+
+
+def _request(drive: OpenApiDrive, name: str, case: Any) -> HttpDrive:
+    import requests
+
+    given = case.as_transport_kwargs(base_url=HERE)
+    known = ("method", "url", "headers", "params", "json", "data", "files", "cookies")
+    ready = requests.Request(**{k: v for k, v in given.items() if k in known}).prepare()
+    parts = urlsplit(ready.url or HERE)
+    body = ready.body or b""
+    headers = [
+        (k, v if isinstance(v, str) else bytes(v).decode("latin-1"))
+        for k, v in ready.headers.items()
+        if k.lower() not in ("content-length", "user-agent", "x-schemathesis-testcaseid")
+    ]
+    return HttpDrive(
+        id=f"{drive.id}: {name}",
+        method=str(ready.method),
+        path=(parts.path or "/") + (f"?{parts.query}" if parts.query else ""),
+        port=drive.port,
+        headers=(*_clean(headers), *drive.headers),
+        body=body.encode() if isinstance(body, str) else bytes(body),
+        expect_status=(0,),  # what the original answers is what the copy must answer
+        tls=drive.tls,
+        timeout=drive.timeout,
+    )
+
+
+def _clean(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [(k, v) for k, v in headers if not set("\r\n\0") & set(k + v)]
