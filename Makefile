@@ -4,10 +4,13 @@ SHELL := /bin/bash
 VENV := $(CURDIR)/.venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test test-unit lint bench clean
+.PHONY: help setup setup-tests demo test test-unit lint bench clean
 
 help:
 	@echo "make demo | test | test-unit | lint | bench | setup | clean"
+
+setup-tests:
+	@scripts/setup --tests
 
 setup:
 	@scripts/setup
@@ -15,7 +18,7 @@ setup:
 demo: setup
 	@scripts/with-engine scripts/demo
 
-test: setup lint
+test: setup-tests lint
 	@scripts/with-engine scripts/run-tests
 
 test-unit: setup
