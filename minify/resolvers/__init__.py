@@ -61,6 +61,7 @@ MODULES = (
     "owntree",
     "data",
     "told",
+    "zones",
     "package",
     "plugins",
     "shell",

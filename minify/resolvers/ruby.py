@@ -334,13 +334,22 @@ def _source(here: _Here, entry: Entry) -> Iterator[Need | Finding]:
 
 def _required(here: _Here, source: str, found: Requires, *, library: bool) -> Iterator[Need]:
     for feature in sorted(found.features):
-        if library and feature.partition("/")[0] in TOOLS:
+        if library and _for_developers(here, source, feature.partition("/")[0]):
             continue
         for path in _feature(here, feature, plain=library):
             yield _need(path, source, f"requires {feature}")
     for path in sorted(found.paths):
         for target in _path(here, path):
             yield _need(target, source, f"requires {path}")
+
+
+def _for_developers(here: _Here, source: str, top: str) -> bool:
+    """Whether a library asks for a tool that it does without: not its own, not a vendor's."""
+    root = here.root_of(source) or ""
+    own = source[len(root) + 1 :].partition("/")[0].removesuffix(".rb")
+    if top not in TOOLS or top == own:
+        return False
+    return not ("vendor_ruby" in root or "site_ruby" in root) or own in {*TOOLS, "rubygems"}
 
 
 def _gems_named(here: _Here, because: str, found: Requires) -> Iterator[Need | Finding]:

@@ -198,3 +198,20 @@ def test_debian_gems_are_links() -> None:
 def test_syntax_error_is_a_finding() -> None:
     _, findings = ask({"/srv/app/a.rb": "require(x\ndef (((\n"}, "/srv/app/a.rb")
     assert any("syntax" in f.message for f in findings)
+
+
+def test_a_tool_is_followed_within_itself_and_from_vendors_but_not_from_the_standard_library() -> (
+    None
+):
+    files = {
+        "/usr/lib/ruby/vendor_ruby/racc/parser.rb": "require 'racc/info'\nrequire 'bundler'\n",
+        "/usr/lib/ruby/vendor_ruby/racc/info.rb": "",
+        "/usr/lib/ruby/vendor_ruby/css.rb": "require 'racc/parser'\n",
+        f"{LIB}/net/odd.rb": "require 'racc/parser'\n",
+    }
+    parser = "/usr/lib/ruby/vendor_ruby/racc/parser.rb"
+    found, _ = ask(files, parser)
+    assert "/usr/lib/ruby/vendor_ruby/racc/info.rb" in found
+    assert f"{LIB}/bundler.rb" not in found
+    assert parser in ask(files, "/usr/lib/ruby/vendor_ruby/css.rb")[0]
+    assert parser not in ask(files, f"{LIB}/net/odd.rb")[0]
