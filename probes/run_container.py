@@ -32,7 +32,7 @@ from typing import Any, NoReturn
 
 CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWNET = 0x00020000, 0x20000000, 0x40000000  # <linux/sched.h>
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_PRIVATE = 2, 4, 8, 0x4000, 0x40000  # <linux/mount.h>
-PR_SET_PDEATHSIG = 1
+MNT_DETACH, PR_SET_PDEATHSIG = 2, 1
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
 FAILED, BAD_REQUEST, NOT_PERMITTED = 1, 2, 3
 LINE = 16384  # a longer line of output is cut, as Docker's json-file log does
@@ -389,6 +389,8 @@ def supervise(request: dict[str, Any]) -> NoReturn:
         mount("none", "/", "", MS_REC | MS_PRIVATE)
         own_network(request["sysctls"])
         mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+        # crun refuses a mixture of both versions of cgroups; without this mount it is version 1.
+        _libc.umount2(b"/sys/fs/cgroup/unified", MNT_DETACH)
         way, copied = prepare_root(request)
     except OSError as error:
         say(error=str(error))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
 import shlex
@@ -147,10 +148,14 @@ class EmbeddedContainer:
 
     def execute(self, argv: Sequence[str], timeout: float) -> tuple[int, bytes]:
         """Run a command inside; exit status 124 says it was too slow (as timeout(1))."""
-        words = self.place.folder / f"exec-{secrets.token_hex(4)}.log"
+        name = f"exec-{secrets.token_hex(4)}"
+        words, process = self.place.folder / f"{name}.log", self.place.folder / f"{name}.json"
+        # Named whole: left to themselves, not all runtimes take the container's user and folder.
+        config = json.loads((self.place.folder / "config.json").read_text(encoding="utf-8"))
+        process.write_text(json.dumps({**config["process"], "args": list(argv)}), encoding="utf-8")
         enter = (program("nsenter"), "-t", str(self._supervisor), "-m", "-p", "--")
-        runtime = (*self.place.runtime, "--log", str(words), "exec", self.id)
-        with start([*enter, *runtime, *argv]) as child:
+        runtime = (*self.place.runtime, "--log", str(words), "exec", "--process", str(process))
+        with start([*enter, *runtime, self.id]) as child:
             try:
                 out, err = child.communicate(timeout=timeout)
             except TooSlow:

@@ -335,7 +335,7 @@ def test_files_are_put_and_fetched(bench: Bench, tmp_path: Path) -> None:
 
         assert wait_until(lambda: container.fetch("/tmp/out", sink), 10)
         assert sink.read_text() == "out\n"
-        assert container.log() == ("by put",)
+        assert wait_until(lambda: container.log() == ("by put",), 10)
         assert not container.fetch("/tmp/none", sink)
         container.kill()
         assert container.wait(10)
