@@ -45,9 +45,7 @@ def _watched(stage: Stage, loaded: Loaded, plan: Plan) -> Trial:
     if not (long or plan.watch is Watch.LIGHT) or not can_watch_lightly(stage.engine.local):
         return run_trial(stage, loaded.image, replace(plan, watch=Watch.FULL), "observe")
     drives = tuple(d for d in plan.drives if not isinstance(d, RunDrive))
-    short = replace(
-        plan, watch=Watch.FULL, drives=drives, limits=replace(plan.limits, observe=0.0)
-    )
+    short = replace(plan, watch=Watch.FULL, drives=drives, limits=replace(plan.limits, observe=0.0))
     first = run_trial(stage, loaded.image, short, "observe")
     light = replace(plan, watch=Watch.LIGHT)
     second = run_trial(stage, loaded.image, light, "observe-light")
