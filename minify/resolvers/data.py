@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import BinaryIO
 
 from minify.elf import read_elf
@@ -25,6 +26,7 @@ ELF = b"\x7fELF"
 STARTERS = (b"\0system\0", b"\0popen\0")
 PIECE, OVERLAP = 8 << 20, 4096  # bytes; no path is longer than PATH_MAX
 SHELL_NAME = b"/bin/sh"
+SHORTEST = 3  # letters of a name that something else is stuck to
 LIBRARY = re.compile(r"\.so(\.[\w.]+)?$")
 WITHIN = frozenset(bytes([c]) for c in b"0123456789abcdefghijklmnopqrstuvwxyz"
                    b"ABCDEFGHIJKLMNOPQRSTUVWXYZ_.$}@%~+/-")  # fmt: skip
@@ -97,23 +99,63 @@ def _look(scene: Scene) -> _Index:
     tree, places = scene.tree, load_places()
     values = variables(scene)
     singles = (tree.real(p) for row in places.singles for p in substitute(row, values))
-    tops = "|".join(re.escape(name) for name in tree.children("/"))
     # Only the beginning: compilers put strings side by side, so that matches may overlap.
-    pattern = rf"/(?:{tops})(?![\w.+@%-])".encode("utf-8", "surrogateescape")
+    tops = "|".join(map(partial(_top, places), tree.children("/")))
+    pattern = rf"/(?:{tops})".encode("utf-8", "surrogateescape")
     homes = runtime_homes(tree, places)
     alone = frozenset(filter(None, singles))
     return _Index(tree, places, homes, alone, re.compile(pattern), scene.touched)
 
 
-def _paths(index: _Index, data: bytes, *, words: bool) -> list[str]:
-    """Find absolute paths that begin with a directory there is; in text, only whole words."""
-    starts = (
-        m.start()
-        for m in index.paths.finditer(data)
-        if not words or data[m.start() - 1 : m.start()] not in WITHIN
-    )
-    found = {m[0] for at in starts if (m := ABSOLUTE.match(data, at))}
-    return sorted(normalise(p.decode("utf-8", "surrogateescape").rstrip(".")) for p in found)
+def _top(places: Places, name: str) -> str:
+    """A pattern for a name in /: where it is everybody's, something else may not follow at once."""
+    free = len(name) >= SHORTEST and not places.generic.match(f"/{name}")
+    return re.escape(name) + ("" if free else r"(?![\w.+@%-])")
+
+
+def _words(index: _Index, data: bytes) -> list[str]:
+    """Find the absolute paths in a text that begin with a directory there is."""
+    starts = (m.start() for m in index.paths.finditer(data))
+    whole = (at for at in starts if data[at - 1 : at] not in WITHIN)
+    return sorted({_spelled(m[0]) for at in whole if (m := ABSOLUTE.match(data, at))})
+
+
+def _strings(index: _Index, data: bytes) -> set[str]:
+    """Find the absolute paths in a program that begin with a directory there is.
+
+    C ends a string with a NUL. Go and Rust do not, and what follows looks like a part of the path:
+    there a name of the tree is taken as far as it goes.
+    """
+    found = set()
+    for start in index.paths.finditer(data):
+        match = ABSOLUTE.match(data, start.start())
+        if match is None:
+            continue
+        path = _spelled(match[0])
+        before = data[max(0, start.start() - 1) : start.start()]
+        after = data[match.end() : match.end() + 1]
+        stuck = after and before + after != b"\0\0"  # at the end of a piece the next one has it
+        if stuck and index.tree.resolve(path).entry is None:
+            path = _as_far(index, path)
+        found.add(path)
+    return found
+
+
+def _spelled(path: bytes) -> str:
+    return normalise(path.decode("utf-8", "surrogateescape").rstrip("."))
+
+
+def _as_far(index: _Index, path: str) -> str:
+    """Follow a path with something else stuck to its end as far as the tree has it."""
+    tree, at = index.tree, ""
+    for name in path.split("/")[1:]:
+        if tree.resolve(f"{at}/{name}").entry is None:
+            ends = range(len(name) - 1, SHORTEST - 1, -1)
+            fits = (f"{at}/{name[:end]}" for end in ends)
+            at = next((p for p in fits if tree.resolve(p).entry is not None), at)
+            return path if index.shared(at or "/") else at
+        at = f"{at}/{name}"
+    return at
 
 
 # ---------------------------------------------------------------- beside
@@ -168,12 +210,13 @@ def _of_program(index: _Index, entry: Entry) -> Iterator[Need | Finding]:
     shells, starts = False, False
     with index.tree.open(entry.path) as stream:
         for data in _pieces(stream):
-            names.update(_paths(index, data, words=False))
+            names.update(_strings(index, data))
             shells = shells or SHELL_NAME in data
             starts = starts or any(symbol in data for symbol in STARTERS)
+    program = _is_program(index, entry)
     for path in sorted(names):
-        yield from _named(index, entry, path, commands=False)
-    if shells or (starts and _is_program(index, entry)):
+        yield from _named(index, entry, path, commands=program)
+    if shells or (starts and program):
         for shell in index.places.shells:
             yield Need(shell, Reason(SHELL, entry.path, "starts commands through a shell"))
 
@@ -191,14 +234,14 @@ def _is_program(index: _Index, entry: Entry) -> bool:
     """Whether an ELF file is started itself: a library's rare helpers do not count as shells'."""
     with index.tree.open(entry.path) as stream:
         facts = read_elf(stream)
-    return facts is not None and bool(facts.interp)
+    return facts is not None and (facts.is_program or facts.is_static)
 
 
 def _of_text(index: _Index, entry: Entry) -> Iterator[Need | Finding]:
     if entry.size > index.places.limits["text_bytes"] or index.places.generated.match(entry.path):
         return
     text = COMMENT.sub(b"", index.tree.read(entry.path))
-    for path in _paths(index, text, words=True):
+    for path in _words(index, text):
         yield from _named(index, entry, path, commands=not index.foreign(entry.path))
 
 

@@ -9,6 +9,7 @@ from minify.model import Finding, ImageConfig, KeepLevel
 from minify.resolvers import Need, Scene
 from minify.resolvers.data import PIECE, Data
 from minify.tree import Tree
+from tests.elf_kit import INTERP, elf
 from tests.kit import Content, Exec, Link, tree
 
 ELF = b"\x7fELF" + b"\0" * 60
@@ -174,3 +175,33 @@ def test_a_shell_is_kept_for_what_names_it() -> None:
     }
     assert "/bin/sh" in kept(files, ["/usr/bin/a"])
     assert "/bin/sh" not in kept(files, ["/usr/lib/libdata.so", "/usr/lib/libc.so.6"])
+
+
+def test_strings_without_an_end_are_read_as_far_as_the_tree_goes() -> None:
+    files = {
+        "/bin/app": ELF + b"short/etc/mime.typestcp/usr/local/libexec/convert: no\0/srv/tmpl%s: ",
+        "/etc/mime.types": "x",
+        "/etc/mime": "x",
+        "/usr/local/libexec/convert": Exec(b"#!/bin/app\n"),
+        "/srv/tmpl/a.html": "x",
+        "/usr/local/libexec/other": "x",
+    }
+    assert kept(files, ["/bin/app"]) >= {"/etc/mime.types", "/usr/local/libexec/convert",
+                                         "/srv/tmpl/a.html"}  # fmt: skip
+    assert not kept(files, ["/bin/app"]) & {"/usr/local/libexec/other", "/etc/mime"}
+
+
+def test_a_string_with_an_end_is_taken_as_it_stands() -> None:
+    files = {"/bin/app": ELF + b"/etc/mime.typesets\0", "/etc/mime.types": "x"}
+    assert kept(files, ["/bin/app"]) == set()
+
+
+def test_commands_that_a_program_names_are_kept_those_of_a_library_are_not() -> None:
+    named = b"\0/usr/bin/convert\0"
+    files = {
+        "/bin/app": elf(("libc.so.6",), interp=INTERP, extra=named),
+        "/usr/lib/a.so": elf(("libc.so.6",), extra=named),
+        "/usr/bin/convert": Exec(b"x"),
+    }
+    assert "/usr/bin/convert" in kept(files, ["/bin/app"])
+    assert "/usr/bin/convert" not in kept(files, ["/usr/lib/a.so"])
