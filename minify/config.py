@@ -20,6 +20,7 @@ import yaml
 
 from minify.drives import KINDS, drives_from, unique
 from minify.errors import UsageError
+from minify.found import drives_found
 from minify.layers import Layer, read_variables, unknown_variables
 from minify.model import Drive, KeepLevel, Mount
 from minify.options import Options
@@ -34,6 +35,7 @@ LISTS = ("keep", "drop", "policies_off", "forbid", "require")
 PATHS = ("baseline", "context", "dockerfile", "from_lock")
 PATH_LISTS = ("policies", "evidence")
 RENAMED = {"from_lock": "lock"}
+STRUCTURED = ("sql_probes", "probes")  # never plain text
 TIMES = {"ready_timeout": "ready", "stop_timeout": "stop", "observe_for": "observe"}
 
 
@@ -115,6 +117,28 @@ def _wrong(value: Any, wanted: Mapping[str, Any]) -> str:
     whole = {**wanted, "$defs": schema()["$defs"]}
     found = sorted(jsonschema.Draft202012Validator(whole).iter_errors(value), key=str)
     return _message(found[0]) if found else ""
+
+
+def checked_items(key: str, texts: Sequence[str]) -> list[Any]:
+    """Read what a repeatable flag was given, each as text or as a YAML mapping or list in it.
+
+    Raises UsageError naming what does not fit the schema.
+    """
+    items = [_flow(text) for text in texts]
+    if any(not isinstance(item, str) for item in items) or key in STRUCTURED:
+        wrong = _wrong(items, schema()["properties"][key])
+        if wrong:
+            raise UsageError(f"{key}: {wrong}", hint="the schema: minify config --schema")
+    return items
+
+
+def _flow(text: str) -> Any:
+    if not text.lstrip().startswith(("{", "[")):
+        return text
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"not YAML: {text!r}: {' '.join(str(error).split())}") from error
 
 
 def absolute(data: Mapping[str, Any], base: Path) -> dict[str, Any]:
@@ -222,7 +246,7 @@ def _drives(data: Mapping[str, Any], base: Path) -> tuple[Drive, ...]:
     for item in data.get("probes", ()):
         kind, value = next(iter(item.items()))
         made += drives_from(kind, value, base)
-    return unique(made)
+    return unique((*made, *drives_found(data, base)))
 
 
 def _env(value: Mapping[str, Any] | Sequence[str]) -> tuple[str, ...]:

@@ -179,6 +179,8 @@ def filled(drive: dict[str, Any], session: Session) -> dict[str, Any]:
     def value(found: re.Match[bytes]) -> bytes:
         name = found[1].decode()
         if name not in session.variables:
+            if 0 in (drive.get("expect_status") or ()):
+                return found[0]  # any answer will do, so this is some text of its own
             raise Missing(f"no variable {name} was captured before")
         return session.variables[name]
 

@@ -1,7 +1,7 @@
 """Run SQL statements over the PostgreSQL or MySQL wire protocol and say what came back.
 
-Runs as `python3 -I drive_sql.py` (Python 3.9 or newer) with the packages `psycopg` or `pymysql`; the
-contract is in README.md. Each statement is a transaction of its own; its error is an answer.
+Runs as `python3 -I drive_sql.py` (Python 3.9 or newer) with the package `psycopg` or `pymysql`;
+the contract is in README.md. Each statement is a transaction of its own; its error is an answer.
 """
 
 from __future__ import annotations

@@ -67,21 +67,24 @@ def connect(drive: dict[str, Any]) -> socket.socket:
             time.sleep(RETRY_PAUSE)
 
 
-def converse(connection: socket.socket, drive: dict[str, Any], answer: Answer) -> str:
-    """Send, then read until `expect` matches, quiet, closed, or timeout.
+def converse(
+    connection: socket.socket, drive: dict[str, Any], answer: Answer, timeout: float
+) -> str:
+    """Send, then read until `expect` matches, quiet, closed, or `timeout` seconds have passed.
 
     Without `expect`, or before the first byte, the wait for bytes is the whole timeout only when
     something was asked for; a silent server that was sent nothing is quiet. Returns how it ended:
     "matched", "quiet", "closed" or "timeout".
     """
-    until = time.monotonic() + float(drive.get("timeout", 10))
+    until = time.monotonic() + timeout
     expect = drive.get("expect") or ""
     pattern = re.compile(expect.encode(), re.DOTALL) if expect else None
     sent = base64.b64decode(drive.get("send") or "")
     connection.sendall(sent)
+    heard = b""  # by this step
     while True:
         left = until - time.monotonic()
-        patient = pattern is not None or (bool(sent) and not answer.size)
+        patient = pattern is not None or (bool(sent) and not heard)
         if left <= 0:
             return "timeout"
         connection.settimeout(left if patient else min(QUIET, left))
@@ -92,8 +95,21 @@ def converse(connection: socket.socket, drive: dict[str, Any], answer: Answer) -
         if not data:
             return "closed"
         answer.add(data)
-        if pattern and pattern.search(answer.body):
+        heard = (heard + data)[:BODY_LIMIT]
+        if pattern and pattern.search(heard):
             return "matched"
+
+
+def all_steps(connection: socket.socket, drive: dict[str, Any], answer: Answer) -> tuple[bool, str]:
+    """Play a drive's own request and its further steps; returns whether all went well, and how."""
+    ended = ""
+    steps = drive.get("steps") or ()
+    own = [drive] if not steps or drive.get("send") or drive.get("expect") else []
+    for step in (*own, *steps):
+        ended = converse(connection, step, answer, float(drive.get("timeout", 10)))
+        if step.get("expect") and ended != "matched":
+            return False, ended
+    return True, ended
 
 
 def drive_one(drive: dict[str, Any]) -> dict[str, Any]:
@@ -101,8 +117,7 @@ def drive_one(drive: dict[str, Any]) -> dict[str, Any]:
     answer, ok, error = Answer(), False, ""
     try:
         with connect(drive) as connection:
-            ended = converse(connection, drive, answer)
-        ok = ended == "matched" or not drive.get("expect")
+            ok, ended = all_steps(connection, drive, answer)
         if not ok:
             error = f"expected text did not come: {ended}"
         elif ended == "timeout" and not answer.size:
@@ -119,8 +134,9 @@ def check(drive: dict[str, Any]) -> None:
     """Raise what a malformed drive raises, before anything is sent."""
     str(drive["id"]), str(drive["host"]), int(drive["port"]), float(drive.get("timeout", 10))
     float(drive.get("retry_for", 0))
-    re.compile((drive.get("expect") or "").encode())
-    base64.b64decode(drive.get("send") or "", validate=True)
+    for step in (drive, *(drive.get("steps") or ())):
+        re.compile((step.get("expect") or "").encode())
+        base64.b64decode(step.get("send") or "", validate=True)
 
 
 def main() -> int:

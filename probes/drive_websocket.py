@@ -1,7 +1,7 @@
 """Open a WebSocket, send messages and say what came back (RFC 6455).
 
-Runs as `python3 -I drive_websocket.py` (Python 3.9 or newer) with the package `websockets`; the contract
-is in README.md.
+Runs as `python3 -I drive_websocket.py` (Python 3.9 or newer) with the package `websockets`; the
+contract is in README.md.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from minify.cli import console
 from minify.cli.ci_options import ci_options
 from minify.cli.deadline import deadline
 from minify.cli.options import gather, run_options
+from minify.cli.probe_options import WithDashes
 from minify.cli.results import deliver, result_of, wishes_of, with_context
 from minify.codec import dumps
 from minify.config import home_folder
@@ -48,7 +49,7 @@ def _running(options: Options, flags: dict[str, Any]) -> Iterator[Any]:
         yield bench
 
 
-@click.command("build")
+@click.command("build", cls=WithDashes)
 @click.argument("image", required=False)
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.option("--tag", "-t", metavar="NAME", help="Name of the output (default: IMAGE's name-min).")
@@ -96,7 +97,8 @@ def _running(options: Options, flags: dict[str, Any]) -> Iterator[Any]:
 def build_command(image: str | None, command: tuple[str, ...], dry_run: bool, **flags: Any) -> int:
     """Minify IMAGE: observe it, keep what it needs, prove the result, tag it.
 
-    COMMAND after -- replaces the image's CMD for the run.
+    COMMAND after -- replaces the image's CMD for the run. Where no IMAGE is named (it is in
+    minify.yaml), the words after -- are a command for this host, as with --run.
     """
     options = gather(image, command, flags)
     wishes = wishes_of(flags)
@@ -111,7 +113,7 @@ def build_command(image: str | None, command: tuple[str, ...], dry_run: bool, **
     return deliver(report, options, wishes)
 
 
-@click.command("trace")
+@click.command("trace", cls=WithDashes)
 @click.argument("image", required=False)
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @run_options
@@ -119,11 +121,17 @@ def build_command(image: str | None, command: tuple[str, ...], dry_run: bool, **
     "--output",
     "-o",
     type=click.Path(dir_okay=False, writable=True),
-    required=True,
+    default="evidence.json",
+    show_default=True,
     help="Where to write the evidence.",
 )
 def trace_command(image: str | None, command: tuple[str, ...], output: str, **flags: Any) -> int:
-    """Observe IMAGE and store the evidence, for: minify build --evidence FILE."""
+    """Observe IMAGE and store the evidence, for: minify build --evidence FILE.
+
+    minify trace IMAGE -- COMMAND replaces the image's CMD; minify trace -- COMMAND (IMAGE is in
+    minify.yaml) runs COMMAND here, as your own tests, with MINIFY_URL, MINIFY_HOST and
+    MINIFY_PORT_<N> set.
+    """
     options = gather(image, command, flags)
     from minify.pipeline import trace
 

@@ -11,23 +11,15 @@ from typing import Any
 import click
 
 from minify.cli.ci_options import ci_given
+from minify.cli.probe_options import PROBES, probes_given
 from minify.config import base_options, mount_from, source_date_epoch
 from minify.errors import UsageError
 from minify.model import KeepLevel
 from minify.options import Options
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
-PROBE_KEYS = {f"{kind}_probe": f"{kind}_probes" for kind in ("http", "tcp", "exec", "signal")}
-
 _RUN: tuple[Decorator, ...] = (
-    click.option("--http-probe", "--drive", "--probe", multiple=True, metavar="'GET /path'",
-                 help="Send this HTTP request; repeatable. Default: GET / on every exposed port."),
-    click.option("--tcp-probe", multiple=True, metavar="PORT[:SEND]",
-                 help=r"Connect to a port and send this (\r \n \xNN are understood); repeatable."),
-    click.option("--exec-probe", multiple=True, metavar="CMD",
-                 help="Run this command inside the container; repeatable."),
-    click.option("--signal-probe", multiple=True, metavar="NAME",
-                 help="Send this signal to PID 1 (a reload), then go on; repeatable."),
+    *PROBES,
     click.option("--no-default-probes", "default_drives", flag_value=False, default=None,
                  help="Send no GET / when no probe is given."),
     click.option("--observe-for", type=click.FloatRange(min=0), metavar="SECONDS",
@@ -86,11 +78,6 @@ def gather(image: str | None, command: tuple[str, ...], flags: dict[str, Any]) -
             "no image named", hint="minify build IMAGE, or --context DIR, or image: in minify.yaml"
         )
     return made
-
-
-def probes_given(flags: dict[str, Any]) -> dict[str, list[str]]:
-    """The probes among the flags, by configuration key; each replaces that key's in the file."""
-    return {key: list(flags[name]) for name, key in PROBE_KEYS.items() if flags.get(name)}
 
 
 def _env(given: tuple[str, ...], base: tuple[str, ...]) -> tuple[str, ...]:

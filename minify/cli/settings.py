@@ -11,7 +11,8 @@ from click.core import ParameterSource
 
 from minify.cli import console
 from minify.cli.build import build_command
-from minify.cli.options import PROBE_KEYS, gather
+from minify.cli.options import gather
+from minify.cli.probe_options import PROBE_KEYS, probes_given
 from minify.config import environment_layer, file_layer, find_config, schema, strange_variables
 from minify.errors import Exit
 from minify.layers import Layer, Setting, effective
@@ -70,6 +71,7 @@ def _flag_layer(flags: dict[str, Any]) -> Layer:
         if context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
     }
     data = {k: _plain(flags[o.name or ""]) for k, o in given.items() if k in schema()["properties"]}
+    data.update((k, v) for k, v in probes_given(flags).items() if k in data)
     return Layer(data, {k: _spelled(given[k], data[k]) for k in data})
 
 

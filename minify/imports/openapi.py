@@ -5,10 +5,10 @@ The same document always gives the same requests: generation is seeded, nothing 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,15 +22,6 @@ ORDER = ("POST", "PUT", "GET", "HEAD", "OPTIONS", "PATCH", "TRACE", "DELETE")
 HERE = "http://minify.invalid"
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """How many valid and invalid requests per operation, and how many in all."""
-
-    valid: int = 3
-    invalid: int = 1
-    limit: int = 200
-
-
 def served(drive: OpenApiDrive) -> Generator[list[HttpDrive], Sequence[Observation], None]:
     """Fetch the document from the service, then send what it describes."""
     document = HttpDrive(
@@ -39,22 +30,23 @@ def served(drive: OpenApiDrive) -> Generator[list[HttpDrive], Sequence[Observati
     )  # fmt: skip
     (answer,) = yield [document]
     try:
-        requests = generate(answer.body, drive, Wanted(drive.valid, drive.invalid, drive.limit))
+        requests = generate(answer.body, drive)
     except UsageError:
         return  # the answer is compared; what is no document describes no requests
     if requests:
-        yield requests
+        yield list(requests)
 
 
-def generate(text: bytes, drive: OpenApiDrive, wanted: Wanted) -> list[HttpDrive]:
+@functools.lru_cache(maxsize=8)
+def generate(text: bytes, drive: OpenApiDrive) -> tuple[HttpDrive, ...]:
     """Make requests for every operation of a document; raises UsageError when it is none."""
     operations = _operations(_document(text))
     made: list[HttpDrive] = []
     for label, operation in operations:
-        for kind, count in (("valid", wanted.valid), ("invalid", wanted.invalid)):
+        for kind, count in (("valid", drive.valid), ("invalid", drive.invalid)):
             for number, case in enumerate(_cases(operation, kind, count), 1):
                 made.append(_request(drive, f"{label} {kind} {number}", case))
-    return made[: wanted.limit]
+    return tuple(made[: drive.limit])
 
 
 def _document(text: bytes) -> dict[str, Any]:
