@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass
 
 from minify.engines import Engine
 from minify.engines.docker_api import make as make_docker
-from minify.errors import EngineError
-from minify.workspace import Home, Run, alive, dead_runs, remembered_images, remove_run
+from minify.errors import EngineError, EnterNamespaceError
+from minify.workspace import (
+    Home,
+    Run,
+    alive,
+    dead_runs,
+    remembered_images,
+    remove_run,
+    this_boot,
+)
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,8 @@ def open_engine(name: str, run: Run, home: Home) -> Engine:
 def _embedded(home: Home) -> Engine:
     from minify.engines.embedded import make as make_embedded  # here: only where it is used
 
+    if os.geteuid() != 0:
+        raise EnterNamespaceError
     return make_embedded(home.path)
 
 
@@ -42,7 +53,8 @@ def sweep(engine: Engine, home: Home) -> Swept:
     """Remove the containers, unnamed images and scratch folders of dead runs."""
     containers = images = folders = 0
     for token, ids in engine.leftovers().items():
-        if not alive(token):
+        # On a remote engine, a run of another boot may be one of another machine.
+        if not alive(token) and (engine.local or this_boot(token)):
             for container in ids:
                 engine.remove_container(container)
                 containers += 1

@@ -71,17 +71,36 @@ def _boot() -> str:
         return "noboot"
 
 
+def _namespace() -> str:
+    """Which PID namespace we are in (pid_namespaces(7)): PIDs mean something in it only."""
+    try:
+        return os.readlink("/proc/self/ns/pid").strip("pid:[]")
+    except OSError:
+        return "0"
+
+
 def alive(token: str) -> bool:
-    """Whether the process that made a run token still lives (a reused PID does not count)."""
-    boot, pid, started, *_ = [*token.split("-"), "", "", ""]
+    """Whether the process that made a run token lives, as far as can be told (else it does).
+
+    A reused PID does not count. What runs in a container of its own beside us, as the jobs of a CI
+    system do, cannot be seen from here and is left alone; a start of another boot is over.
+    """
+    boot, pid, started, namespace, *_ = [*token.split("-"), "", "", "", ""]
+    if boot == _boot() and namespace.isdigit() and namespace != _namespace():
+        return True
     return boot == _boot() and pid.isdigit() and started != "" and _started(int(pid)) == started
+
+
+def this_boot(token: str) -> bool:
+    """Whether a run token is of this machine since it was started."""
+    return token.partition("-")[0] == _boot()
 
 
 @contextlib.contextmanager
 def running(home: Home) -> Iterator[Run]:
     """Open a run: a token naming this process, and a scratch folder removed at the end."""
     pid = os.getpid()
-    token = f"{_boot()}-{pid}-{_started(pid)}-{secrets.token_hex(3)}"
+    token = f"{_boot()}-{pid}-{_started(pid)}-{_namespace()}-{secrets.token_hex(3)}"
     folder = home.folder("runs", token)
     try:
         yield Run(token, folder)

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from minify.workspace import Home, alive, dead_runs, running, this_boot
+
+
+def test_a_run_lives_as_long_as_its_process(tmp_path: Path) -> None:
+    with running(Home(tmp_path)) as run:
+        assert alive(run.token)
+        assert this_boot(run.token)
+        assert dead_runs(Home(tmp_path)) == ()
+    assert not run.folder.exists()
+
+
+@pytest.fixture
+def token(tmp_path: Path) -> list[str]:
+    with running(Home(tmp_path)) as run:
+        return run.token.split("-")
+
+
+def test_another_start_of_the_same_pid_is_another_process(token: list[str]) -> None:
+    assert not alive("-".join([*token[:2], "1", *token[3:]]))
+
+
+def test_a_pid_that_is_gone_is_dead(token: list[str]) -> None:
+    assert not alive("-".join([token[0], "4194305", *token[2:]]))
+
+
+def test_a_run_of_another_boot_is_over(token: list[str]) -> None:
+    other = "-".join(["00000000", *token[1:]])
+    assert not alive(other)
+    assert not this_boot(other)
+
+
+def test_a_run_in_another_pid_namespace_is_left_alone(token: list[str]) -> None:
+    """Jobs of a CI system share an engine, and see nothing of each other's processes."""
+    assert alive("-".join([token[0], "4194305", token[2], "4026530000", token[4]]))
+
+
+@pytest.mark.parametrize("text", ["", "x", "a-b-c-d", "-".join("abcdef")])
+def test_what_is_no_token_is_dead(text: str) -> None:
+    assert not alive(text)
+
+
+def test_folders_of_dead_runs_are_found(tmp_path: Path) -> None:
+    gone = tmp_path / "runs" / f"00000000-{os.getpid()}-1-1-abc"
+    gone.mkdir(parents=True)
+    assert [run.folder for run in dead_runs(Home(tmp_path))] == [gone]
