@@ -37,7 +37,7 @@ MAX_SCAN = 512 << 20  # bytes of one file that are searched for names of librari
 MAX_NAMES = 16 << 20  # bytes of a table of imported names
 HEAVY = 8 << 20  # a plugin of that many bytes is worth telling about
 OPENERS = (b"dlopen", b"dlmopen", b"g_module_open")  # lt_dlopen, uv_dlopen … hold the first
-ICONV = (b"\0iconv_open\0", b"\0libiconv_open\0")
+ICONV = b"iconv_open\0"  # may be the end of another name: linkers merge common ends
 _SONAME = re.compile(rb"\0([\w+.@/-]{1,250}\.so(?:\.\d+)*)(?=\0)")
 _END = re.compile(rb"\.so[.\0]")
 _BRACES = re.compile(r"\{([^{}]*,[^{}]*)\}")
@@ -71,6 +71,7 @@ class PluginsResolver:
     def __init__(self) -> None:
         self._scene: Scene | None = None
         self._world: World | None = None
+        self._converters: set[tuple[str, bool]] = set()
 
     @cached_property
     def _rows(self) -> tuple[Row, ...]:
@@ -79,6 +80,10 @@ class PluginsResolver:
     @cached_property
     def _weak(self) -> tuple[Row, ...]:
         return read_rows(_table(), "weak")
+
+    @cached_property
+    def _locale_only(self) -> tuple[Row, ...]:
+        return read_rows(_table(), "locale_only")
 
     def needs(self, scene: Scene, entry: Entry) -> Iterable[Need | Finding]:
         """Name what this program or library is likely to load while it runs."""
@@ -91,20 +96,28 @@ class PluginsResolver:
         yield from self._by_table(scene.tree, entry, facts)
         if fnmatch.fnmatch(entry.path, "*/libpam.so.*"):
             yield from self._pam(scene.tree, entry)
-        if entry.path not in scene.touched:
+        if entry.path not in scene.touched and not self._extends(world, entry):
             return
         process = process_of(world, entry.path)
         imports = _imports(scene.tree, entry, facts)
-        if process is not None and any(word in imports for word in OPENERS):
+        touched = entry.path in scene.touched
+        if touched and process is not None and any(word in imports for word in OPENERS):
             yield from self._by_strings(world, entry, process)
         if process is not None and process.libc == "glibc":
-            converts = any(word in imports for word in ICONV)
-            yield from self._gconv(scene, entry, process, converts=converts)
+            yield from self._gconv(scene, entry, process, converts=ICONV in imports)
+
+    def _extends(self, world: World, entry: Entry) -> bool:
+        """Whether it is an extension of something: a library where the loader does not look."""
+        folder, _, name = entry.path.rpartition("/")
+        process = process_of(world, entry.path) if ".so" in name else None
+        if process is None or process.facts.interp or folder.endswith("/gconv"):
+            return False
+        return folder not in {world.tree.real(d) for d in process.system_dirs}
 
     def _see(self, scene: Scene) -> World:
         if self._world is None or self._scene is not scene:
             env = scene.env
-            self._scene = scene
+            self._scene, self._converters = scene, set()
             self._world = World(
                 scene.tree, env.get("LD_LIBRARY_PATH", ""), cwd=scene.config.workdir
             )
@@ -140,19 +153,34 @@ class PluginsResolver:
 
     def _gconv(
         self, scene: Scene, entry: Entry, process: Process, *, converts: bool
-    ) -> Iterator[Need]:
+    ) -> Iterator[Need | Finding]:
         folder, _, name = entry.path.rpartition("/")
         if folder.endswith("/gconv"):
             reason = Reason(self.name, entry.path, "a converter was used: any other may be")
             yield from (Need(one.path, reason) for one in scene.tree.walk(folder))
         elif converts and not any(fnmatch.fnmatchcase(name, libc) for libc in LIBC):
-            wanted = {f"{c}.so" for c in (*CHARSETS, *_charsets(scene.env))}
-            reason = Reason(self.name, entry.path, "converts text with iconv(3)")
+            few = any(row.fits(entry, process.facts) for row in self._locale_only)
+            wanted = {f"{c}.so" for c in (*CHARSETS, *_charsets(scene.env))} if few else None
             for place in process.system_dirs:
                 real = scene.tree.real(f"{place}/gconv")
-                for one in scene.tree.walk(real) if real else ():
-                    if one.path.rpartition("/")[2] in wanted or "/gconv-modules" in one.path:
-                        yield Need(one.path, reason)
+                if real is not None and (real, few) not in self._converters:
+                    self._converters.add((real, few))
+                    yield from self._modules(scene.tree, entry, real, wanted)
+
+    def _modules(
+        self, tree: Tree, entry: Entry, folder: str, wanted: set[str] | None
+    ) -> Iterator[Need | Finding]:
+        """Keep converters of glibc and their tables; all where it is a user who names them."""
+        reason = Reason(self.name, entry.path, "converts text with iconv(3)")
+        size = 0
+        for one in tree.walk(folder):
+            name = one.path.rpartition("/")[2]
+            if wanted is None or name in wanted or "/gconv-modules" in one.path:
+                yield Need(one.path, reason)
+                size += one.size if one.kind is Kind.FILE else 0
+        if wanted is None and size:
+            said = f"kept all converters, {size} bytes: {entry.path} may convert any text"
+            yield Finding(self.name, folder, said)
 
     def _pam(self, tree: Tree, entry: Entry) -> Iterator[Need | Finding]:
         folder = posixpath.dirname(entry.path)

@@ -230,30 +230,42 @@ class TestPlugins:
         assert "/usr/share/postgresql/15/timezonesets/Default" in needs
         assert f"{base}/lib/llvmjit.so" not in needs
 
-    def test_gconv(self) -> None:
+    def converters(self, program: str, *, used: bool = True) -> tuple[Scene, set[str]]:
         gconv = f"{LIB}/gconv"
-        app = make_elf(("libc.so.6",), interp=INTERP, imports=("iconv_open",))
+        app = make_elf(("libc.so.6",), interp=INTERP if "/bin/" in program else "",
+                       imports=("iconv_open",))  # fmt: skip
         made = image(
             {
-                "/bin/app": Exec(app),
+                program: Exec(app),
                 f"{LIB}/libc.so.6": make_elf(soname="libc.so.6", imports=("iconv_open",)),
                 **{f"{gconv}/{n}.so": make_elf() for n in ("UTF-16", "KOI8-R", "BIG5", "EUC-JP")},
                 f"{gconv}/gconv-modules": "x",
                 f"{gconv}/gconv-modules.d/extra.conf": "x",
             }
         )
-        where = scene(made, {"/bin/app", f"{LIB}/libc.so.6"}, {"LANG": "ru_RU.KOI8-R"})
-        needs, _ = ask(plugins.make(), where, "/bin/app")
-        assert {p for p in needs if made.is_file(p)} == {
-            f"{gconv}/UTF-16.so",
-            f"{gconv}/KOI8-R.so",
-            f"{gconv}/gconv-modules",
-            f"{gconv}/gconv-modules.d/extra.conf",
-        }
+        touched = {f"{LIB}/libc.so.6", *([program] if used else [])}
+        where = scene(made, touched, {"LANG": "ru_RU.KOI8-R"})
+        needs, _ = ask(plugins.make(), where, program)
+        names = {p.removeprefix(f"{gconv}/") for p in needs if made.is_file(p)}
+        return where, names
+
+    def test_gconv_of_a_program_that_may_be_given_any_character_set(self) -> None:
+        where, names = self.converters("/bin/app")
+        assert names >= {"UTF-16.so", "BIG5.so", "EUC-JP.so", "gconv-modules"}
+        assert "kept all converters" in ask(plugins.make(), where, "/bin/app")[1][0].message
         assert ask(plugins.make(), where, f"{LIB}/libc.so.6") == ({}, [])
-        used = replace(where, touched=frozenset({f"{gconv}/BIG5.so"}))
-        needs, _ = ask(plugins.make(), used, f"{gconv}/BIG5.so")
-        assert f"{gconv}/EUC-JP.so" in needs
+
+    def test_gconv_of_a_program_that_knows_the_locale_only(self) -> None:
+        where, names = self.converters("/bin/bash")
+        few = {"UTF-16.so", "KOI8-R.so", "gconv-modules", "gconv-modules.d/extra.conf"}
+        assert names == few
+        used = replace(where, touched=frozenset({f"{LIB}/gconv/BIG5.so"}))
+        needs, _ = ask(plugins.make(), used, f"{LIB}/gconv/BIG5.so")
+        assert f"{LIB}/gconv/EUC-JP.so" in needs
+
+    def test_gconv_of_an_extension_that_is_kept_and_was_not_used(self) -> None:
+        assert "BIG5.so" in self.converters("/usr/lib/php/20220829/iconv.so", used=False)[1]
+        assert self.converters(f"{LIB}/libany.so.1", used=False)[1] == set()
 
     def test_pam(self) -> None:
         made = image(
