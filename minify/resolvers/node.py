@@ -15,8 +15,15 @@ from functools import cached_property
 from minify.model import Entry, Finding, KeepLevel, Kind, Reason
 from minify.resolvers import Need, Resolver, Scene
 from minify.resolvers import node_data as data
-from minify.resolvers.node_find import Lookup
-from minify.resolvers.node_source import dependencies, manifest, named, strings, targets
+from minify.resolvers.node_find import Lookup, package_name
+from minify.resolvers.node_source import (
+    dependencies,
+    developers,
+    manifest,
+    named,
+    strings,
+    targets,
+)
 
 RULE = "node"
 LIMIT = 16 * 1024 * 1024
@@ -62,6 +69,7 @@ class _Work:
     waiting: list[Entry] = field(default_factory=list)
     running: bool = False
     internal: set[str] = field(default_factory=set)
+    _spare: dict[str | None, frozenset[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """An interpreter that was used counts from the start."""
@@ -207,12 +215,24 @@ class _Work:
             yield Finding(RULE, path, f"larger than {LIMIT} bytes: not read")
             return
         text = self.scene.tree.read(path)
+        spare = frozenset() if own or path in self.scene.touched else self._developers(path)
         for specifier in named(text, bundled=own):
+            if package_name(specifier) in spare:
+                continue
             for found in self.lookup.specifier(specifier, path):
                 yield _need(found, path, f"import {specifier}")
         for specifier in strings(text) if own else ():
             for found in self.lookup.specifier(specifier, path):
                 yield _need(found, path, f"named in a string: {specifier}")
+
+    def _developers(self, path: str) -> frozenset[str]:
+        """Packages that a package's build and test files import, which nobody runs here."""
+        root = self.lookup.package_of(path)
+        if root not in self._spare:
+            where = f"{root}/package.json"
+            text = self.scene.tree.read(where, LIMIT) if self.scene.tree.is_file(where) else b""
+            self._spare[root] = developers(manifest(text) or {})
+        return self._spare[root]
 
     def _manifest(self, entry: Entry) -> Iterator[Need | Finding]:
         """What a package.json depends on, as far as it is installed."""
@@ -230,6 +250,8 @@ class _Work:
 
     def _installed(self, entry: Entry, root: str) -> Iterator[Need | Finding]:
         tree = self.scene.tree
+        if root.rpartition("/")[2] in data.BUILDERS:
+            return
         if self.once(f"whole {root}") and tree.is_dir(root):
             lines = [f"{root}/package.json"] if tree.is_file(f"{root}/package.json") else []
             lines += [found.path for found in self._whole(root)]

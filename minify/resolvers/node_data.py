@@ -32,3 +32,6 @@ SHARED_DIRS = frozenset({
     "/var", "/var/lib", "/var/www", "/tmp", "/lib", "/usr/libexec", "/run",
 })  # fmt: skip
 OWN_FILES, OWN_BYTES = 20_000, 512 * 1024 * 1024
+# Packages that only build others: they need compilers, and what of them is used is seen in use.
+BUILDERS = frozenset({"node-gyp", "prebuild-install", "cmake-js"})
+MANIFEST = 16 * 1024 * 1024  # bytes of a package.json that are read at most

@@ -5,16 +5,23 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from minify.model import Entry, Kind
 from minify.resolvers import Scene
 from minify.resolvers import node_data as data
+from minify.resolvers.node_source import fits, manifest
 from minify.tree import Tree
 
 PACKAGE = re.compile(r"(@[^/]+/[^/]+|[^/@.][^/]*)")
 BARE = re.compile(r"(@[\w.-]+/[\w.-]+|[\w][\w.-]*)(/.*)?$")
+
+
+def package_name(specifier: str) -> str:
+    """The package that a bare specifier is in; "" for a path."""
+    match = BARE.match(specifier)
+    return match[1] if match else ""
 
 
 @dataclass(frozen=True)
@@ -22,6 +29,7 @@ class Lookup:
     """Finds packages and files for one scene."""
 
     scene: Scene
+    _fitting: dict[str, bool] = field(default_factory=dict)
 
     @property
     def tree(self) -> Tree:
@@ -107,11 +115,32 @@ class Lookup:
         return self.entrances(root, match[2] or "")
 
     def entrances(self, root: str, inner: str = "") -> tuple[str, ...]:
-        """What to keep so that a package is noticed: its package.json, or what stands for it."""
+        """What to keep so that a package is noticed: its package.json, or what stands for it.
+
+        Nothing of a package made for another system or C library, whose npm installed all.
+        """
+        if not self._fits(root):
+            return ()
         paths = [f"{root}/package.json"] if self.tree.is_file(f"{root}/package.json") else []
         if inner or not paths:
             paths += [p for p in (self.file(root + inner),) if p]
         return tuple(paths)
+
+    @cached_property
+    def _libcs(self) -> frozenset[str]:
+        """The C libraries that the image has a loader of."""
+        folders = ("/lib", "/lib64", "/usr/lib", "/usr/lib64")
+        names = {n for f in folders for n in self.tree.children(self.tree.real(f) or f)}
+        marks = {"glibc": "ld-linux", "musl": "ld-musl-"}
+        return frozenset(c for c, mark in marks.items() if any(n.startswith(mark) for n in names))
+
+    def _fits(self, root: str) -> bool:
+        """Whether an installed package can run in this image, by its own words."""
+        if root not in self._fitting:
+            path = f"{root}/package.json"
+            text = self.tree.read(path, data.MANIFEST) if self.tree.is_file(path) else b""
+            self._fitting[root] = not text or fits(manifest(text) or {}, self._libcs)
+        return self._fitting[root]
 
     def app_root(self, path: str) -> str:
         """The top of the source tree a file of the application is in.

@@ -63,6 +63,30 @@ def dependencies(package: Mapping[str, Any]) -> Iterator[str]:
         yield from (str(name) for name in bundled)
 
 
+def developers(package: Mapping[str, Any]) -> frozenset[str]:
+    """Names of packages that only a package's developers need: its build and tests import them."""
+    value = package.get("devDependencies")
+    return frozenset(map(str, value if isinstance(value, dict) else ())) - set(
+        dependencies(package)
+    )
+
+
+def fits(package: Mapping[str, Any], libcs: frozenset[str]) -> bool:
+    """Whether a package is for Linux and one of these C libraries (npm: package.json, os, libc).
+
+    A name with "!" before it is excluded; a field that is not there excludes nothing.
+    """
+    for field, have in (("os", frozenset({"linux"})), ("libc", libcs)):
+        value = package.get(field)
+        told = [str(v) for v in value] if isinstance(value, list) else []
+        wanted = {v for v in told if not v.startswith("!")}
+        if have and (
+            (wanted and not wanted & have) or have <= {v[1:] for v in told if v[:1] == "!"}
+        ):
+            return False
+    return True
+
+
 def targets(package: Mapping[str, Any]) -> Iterator[str]:
     """Files a package.json names: main, module, bin, exports and imports of any condition."""
     todo: list[Any] = [package.get(f) for f in ("main", "module", "bin", "exports", "imports")]

@@ -293,3 +293,47 @@ def test_bad_content_costs_no_build() -> None:
     kept, findings = reach(files, ["/app/server.js"])
     assert "/app/node_modules/self/package.json" in kept
     assert {f.path for f in findings} == {"/app/package.json", "/app/huge.js"}
+
+
+def test_what_only_developers_import_is_not_followed() -> None:
+    files: dict[str, Content] = {
+        "/app/server.js": "require('copy')",
+        "/app/node_modules/copy/package.json": package(
+            dependencies={"both": "1"}, devDependencies={"linter": "1", "both": "1"}
+        ),
+        "/app/node_modules/copy/lint.config.js": "import x from 'linter/config'; require('both')",
+        "/app/node_modules/linter/package.json": package(),
+        "/app/node_modules/both/package.json": package(),
+    }
+    kept, _ = reach(files, ["/app/server.js"])
+    assert "/app/node_modules/linter/package.json" not in kept
+    assert "/app/node_modules/both/package.json" in kept
+    kept, _ = reach(files, ["/app/server.js", "/app/node_modules/copy/lint.config.js"])
+    assert "/app/node_modules/linter/package.json" in kept, "it was run: it is needed"
+
+
+def test_packages_for_another_c_library_are_left() -> None:
+    files: dict[str, Content] = {
+        "/lib/ld-linux-x86-64.so.2": b"\x7fELF",
+        "/app/package.json": package(optionalDependencies={"gnu": "1", "musl": "1", "win": "1"}),
+        "/app/server.js": "",
+        "/app/node_modules/gnu/package.json": package(libc=["glibc"], os=["linux"]),
+        "/app/node_modules/musl/package.json": package(libc=["musl"], os=["linux"]),
+        "/app/node_modules/win/package.json": package(os=["!linux"]),
+    }
+    kept, _ = reach(files, ["/app/server.js", "/app/package.json"])
+    found = {p for p in kept if "node_modules" in p}
+    assert found == {"/app/node_modules/gnu/package.json"}
+
+
+def test_a_package_that_builds_others_is_not_reached_for() -> None:
+    files: dict[str, Content] = {
+        "/app/server.js": "",
+        "/app/node_modules/node-gyp/package.json": package(dependencies={"tar": "1"}),
+        "/app/node_modules/node-gyp/bin/node-gyp.js": "require('../lib/a')",
+        "/app/node_modules/node-gyp/gyp/gyp_main.py": Exec("#!/usr/bin/python3"),
+        "/app/node_modules/tar/package.json": package(),
+    }
+    started = "/app/node_modules/node-gyp/bin/node-gyp.js"
+    kept, _ = reach(files, ["/app/server.js", started])
+    assert {p for p in kept if "node_modules" in p} == {started}
