@@ -20,6 +20,8 @@ from minify.model import HttpDrive, Observation, OpenApiDrive
 DOCUMENT_LIMIT = 16 << 20
 ORDER = ("POST", "PUT", "GET", "HEAD", "OPTIONS", "PATCH", "TRACE", "DELETE")
 HERE = "http://minify.invalid"
+# What a stranger's document makes libraries raise besides their own errors.
+MALFORMED = (ValueError, KeyError, TypeError, AttributeError, LookupError, RecursionError)
 
 
 def served(drive: OpenApiDrive) -> Generator[list[HttpDrive], Sequence[Observation], None]:
@@ -62,6 +64,7 @@ def _document(text: bytes) -> dict[str, Any]:
 def _operations(document: dict[str, Any]) -> list[tuple[str, Any]]:
     """Every operation that can be read, those that make things before those that remove them."""
     import schemathesis
+    from schemathesis.errors import SchemathesisError
 
     logging.getLogger("schemathesis").setLevel(logging.ERROR)
     found = []
@@ -71,7 +74,7 @@ def _operations(document: dict[str, Any]) -> list[tuple[str, Any]]:
             operation = result.ok() if hasattr(result, "ok") else None
             if operation is not None:
                 found.append((f"{operation.method.upper()} {operation.path}", operation))
-    except Exception as error:  # whatever a stranger's document makes a library raise
+    except (SchemathesisError, *MALFORMED) as error:
         raise UsageError(f"the OpenAPI document cannot be used: {error}") from error
     return sorted(found, key=lambda f: (_place(f[0]), f[0]))
 
@@ -84,6 +87,8 @@ def _place(label: str) -> int:
 def _cases(operation: Any, kind: str, count: int) -> Iterator[Any]:
     """Generated cases of one operation, without repetitions; none where there can be none."""
     from hypothesis import HealthCheck, Phase, given, seed, settings
+    from hypothesis.errors import HypothesisException
+    from schemathesis.errors import SchemathesisError
     from schemathesis.generation import GenerationMode
 
     if not count:
@@ -104,7 +109,7 @@ def _cases(operation: Any, kind: str, count: int) -> Iterator[Any]:
 
     try:
         collect()
-    except Exception:
+    except (HypothesisException, SchemathesisError, *MALFORMED):
         # An operation without parameters has no invalid request; some schemas allow nothing.
         return
     yield from out.values()
