@@ -60,6 +60,7 @@ def key_for(options: Options, digest: str, engine: str) -> str:
     nameless = replace(
         options, image="", tag="", engine="", force=False, fresh=False, time_budget=0.0,
         context="", dockerfile="", build_args=(), build_target="", build_network="",
+        baseline="" if options.max_growth is None else options.baseline,
     )  # fmt: skip
     tally = hashlib.sha256()
     try:

@@ -70,7 +70,8 @@ def test_every_option_is_part_of_the_key(name: str) -> None:
         other: Any = {bool: True, str: "/other", tuple: ("/other",)}.get(type(default), 77)
     else:
         other = OTHER[name]
-    assert key(replace(PLAIN, **{name: other})) != key()
+    base = replace(PLAIN, max_growth=2.0) if name == "baseline" else PLAIN
+    assert key(replace(base, **{name: other})) != key(base)
 
 
 def test_names_are_not_part_of_the_key() -> None:
@@ -103,7 +104,8 @@ def test_the_tool_is_its_own_files_and_what_it_stands_on(monkeypatch: pytest.Mon
 def test_the_contents_of_files_are_part_of_the_key(tmp_path: Path, name: str) -> None:
     file = tmp_path / "file"
     value: Any = str(file) if name in ("lock", "baseline") else (str(file),)
-    options = replace(PLAIN, **{name: value})
+    growth = 1.0 if name == "baseline" else None
+    options = replace(PLAIN, max_growth=growth, **{name: value})
     absent = key(options)
     file.write_text("one")
     one = key(options)
