@@ -40,10 +40,13 @@ def to_plain(value: Any) -> Any:
     return value
 
 
-def dumps(value: Any) -> str:
-    """Write a noun as a JSON document with its name and the schema number."""
+def dumps(value: Any, *, indent: int | None = None) -> str:
+    """Write a noun as a JSON document with its name and the schema number.
+
+    Without `indent` on one line, which is several times faster to write.
+    """
     document = {"schema": SCHEMA, "document": type(value).__name__, "value": to_plain(value)}
-    return json.dumps(document, sort_keys=True, indent=1, ensure_ascii=True) + "\n"
+    return json.dumps(document, sort_keys=True, indent=indent, ensure_ascii=True) + "\n"
 
 
 def loads(text: str, kind: type[T]) -> T:

@@ -79,3 +79,7 @@ class GateError(MinifyError):
     """A gate the user set (size, contents) is not met."""
 
     exit_code = Exit.GATE
+
+
+class EnterNamespaceError(Exception):
+    """Not for users: the embedded engine needs minify to be root of a user namespace."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from minify.engines import Engine
 from minify.engines.docker_api import make as make_docker
 from minify.errors import EngineError, EnterNamespaceError
+from minify.store import collect
 from minify.workspace import (
     Home,
     Run,
@@ -67,10 +68,13 @@ def sweep(engine: Engine, home: Home) -> Swept:
     return Swept(containers, images, folders)
 
 
-def clear(home: Home) -> int:
-    """Remove stored documents and kits; returns the bytes freed."""
-    freed = 0
-    for name in ("work", "kit"):
+def clear(home: Home, *, everything: bool) -> int:
+    """Remove what dead unpackings left, and `everything` that can be had again.
+
+    Returns the bytes freed.
+    """
+    freed = collect(home.path, keep_layers=not everything)
+    for name in ("work", "kit") if everything else ():
         folder = home.folder(name)
         freed += sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
         shutil.rmtree(folder, ignore_errors=True)

@@ -80,6 +80,7 @@ def run_trial(stage: Stage, image: Image, plan: Plan, name: str) -> Trial:
             seconds=time.monotonic() - began,
         )
         seen = watch.collect(container)
+    seen = replace(seen, notes=seen.notes | frozenset(stage.engine.notes))
     return Trial(_evidence(image, plan, seen, behaviour), behaviour)
 
 

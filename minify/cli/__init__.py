@@ -5,6 +5,7 @@ Results go to standard output, the story to standard error, one exit status per 
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from types import FrameType
@@ -17,7 +18,7 @@ from minify.cli import console
 from minify.cli.build import build_command, lock_command, trace_command, verify_command
 from minify.cli.inspect import doctor_command, gc_command, why_command
 from minify.cli.settings import config_command
-from minify.errors import Exit, MinifyError
+from minify.errors import EnterNamespaceError, Exit, MinifyError
 
 EPILOG = "Exit status: 0 done, 2 usage, 3 verification failed, 4 unsupported here, 5 engine, \
 6 not observable, 7 evidence incomplete, 8 cannot write, 9 a gate failed, 130 interrupted, 1 other."
@@ -76,6 +77,8 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         status = error.exit_code
+    except EnterNamespaceError:
+        status = _enter_namespace()
     except MinifyError as error:
         console.show_error(error)
         status = int(error.exit_code)
@@ -85,6 +88,18 @@ def main() -> None:
         console.show_defect(error)
         status = int(Exit.FAILED)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _enter_namespace() -> int:
+    """Start again as root of a user namespace, for the embedded engine."""
+    from minify.engines.embedded_rootless import entering
+
+    try:
+        argv = [*entering(), sys.executable, "-m", "minify", *sys.argv[1:]]
+    except MinifyError as error:
+        console.show_error(error)
+        return int(error.exit_code)
+    os.execvp(argv[0], argv)
 
 
 def _interrupted() -> int:

@@ -24,7 +24,7 @@ from minify.workspace import Home, running, write_document
 
 
 @contextlib.contextmanager
-def bench_for(options: Options) -> Iterator[Any]:
+def bench_for(options: Options, *, sweeping: bool = True) -> Iterator[Any]:
     """Open an engine and a run; what dead runs left behind is cleared on the way."""
     from minify.bench import Bench  # here: --help and completion stay quick
     from minify.sweep import open_engine, sweep
@@ -33,7 +33,8 @@ def bench_for(options: Options) -> Iterator[Any]:
     with running(home) as run:
         engine = open_engine(options.engine, run, home)
         try:
-            sweep(engine, home)
+            if sweeping:
+                sweep(engine, home)
             yield Bench(engine, home, run)
         finally:
             engine.close()
@@ -107,7 +108,7 @@ def build_command(image: str | None, command: tuple[str, ...], dry_run: bool, **
         if dry_run:
             from minify.pipeline import prepare
 
-            click.echo(dumps(prepare(bench, options).plan), nl=False)
+            click.echo(dumps(prepare(bench, options).plan, indent=1), nl=False)
             return Exit.OK
         report = result_of(bench, options, wishes)
     return deliver(report, options, wishes)
@@ -137,7 +138,7 @@ def trace_command(image: str | None, command: tuple[str, ...], output: str, **fl
 
     with _running(options, flags) as bench:
         evidence = trace(bench, options)
-    write_document(Path(output), dumps(evidence))
+    write_document(Path(output), dumps(evidence, indent=1))
     click.echo(f"{len(evidence.touches)} touches written to {output}")
     return Exit.OK if evidence.complete else Exit.INCOMPLETE
 

@@ -39,18 +39,20 @@ def why_command(image: str, path: str, engine: str) -> int:
 
 
 @click.command("gc")
-@click.option("--all", "everything", is_flag=True, help="Remove stored evidence and kits too.")
+@click.option(
+    "--all", "everything", is_flag=True, help="Remove stored evidence, kits and layers too."
+)
 @click.option("--engine", type=ENGINES, default="auto")
 def gc_command(everything: bool, engine: str) -> int:
     """Remove what killed runs left behind: containers, unnamed images, scratch folders."""
     from minify.sweep import clear, sweep
 
-    with bench_for(Options(engine=engine)) as bench:
+    with bench_for(Options(engine=engine), sweeping=False) as bench:
         swept = sweep(bench.engine, bench.home)
-    freed = clear(Home(home_folder())) if everything else 0
+    freed = clear(Home(home_folder()), everything=everything)
     click.echo(
         f"removed {swept.containers} containers, {swept.images} images, {swept.folders} folders"
-        + (f"; freed {freed / 1e6:.1f} MB of stored work" if everything else "")
+        + (f"; freed {freed / 1e6:.1f} MB" if freed else "")
     )
     return Exit.OK
 

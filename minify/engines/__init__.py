@@ -118,6 +118,11 @@ class Engine(Protocol):
     name: str
     local: bool
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What cannot be observed through it, in words."""
+        ...
+
     def load(self, reference: str, platform: str = "") -> Loaded:
         """Find an image; raises EngineError when it is unknown or of another platform."""
         ...

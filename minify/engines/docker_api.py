@@ -59,6 +59,7 @@ class DockerEngine:
     """Engine over one API connection; `token` labels everything it makes."""
 
     name = "docker"
+    notes: tuple[str, ...] = ()
 
     def __init__(self, client: Any, token: str, spool: Path) -> None:
         self._client = client

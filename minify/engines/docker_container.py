@@ -7,6 +7,7 @@ import shlex
 import shutil
 import tarfile
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +80,12 @@ class DockerContainer:
             )
         except APIError as error:
             raise EngineError(f"cannot create a container: {error.explanation}") from error
-        return cls(client, made["Id"], place, ["/.minify", *(m.target for m in mounts)])
+        return cls(
+            client,
+            made["Id"],
+            place,
+            ["/.minify", *image.config.volumes, *(m.target for m in mounts)],
+        )
 
     def start(self) -> None:
         """Start it; raises TraceError when the runtime cannot start its command."""
@@ -162,23 +168,14 @@ class DockerContainer:
         """Run a command inside; exit status 124 says it was too slow (as timeout(1))."""
         try:
             made = self._client.exec_create(self.id, list(argv))
-            output = self._stream(made["Id"], timeout)
-            status = self._client.exec_inspect(made["Id"])["ExitCode"]
+            chunks = self._client.exec_start(made["Id"], stream=True)
+            output, ended = _collect(chunks, timeout)
+            status = self._client.exec_inspect(made["Id"])["ExitCode"] if ended else None
             return (124 if status is None else int(status)), output
-        except (ReadTimeout, RequestsConnectionError):
-            return 124, b""
         except APIError as error:
             raise TraceError(
                 f"cannot run in the container: {shlex.join(argv)}: {error.explanation}"
             ) from error
-
-    def _stream(self, exec_id: str, timeout: float) -> bytes:
-        before = self._client.timeout
-        self._client.timeout = timeout
-        try:
-            return bytes(self._client.exec_start(exec_id) or b"")
-        finally:
-            self._client.timeout = before
 
     def signal(self, name: str) -> None:
         """Send a signal to PID 1."""
@@ -213,7 +210,12 @@ class DockerContainer:
     def log(self) -> tuple[str, ...]:
         """Lines it wrote so far."""
         try:
-            text: bytes = self._client.logs(self.id, stdout=True, stderr=True)
+            # The engine may still be writing down what an ended container wrote: follow to its end.
+            follow = not self.running()
+            found = self._client.logs(
+                self.id, stdout=True, stderr=True, follow=follow, stream=follow
+            )
+            text = b"".join(found) if follow else bytes(found)
         except APIError:
             return ()
         return tuple(text.decode(errors="replace").splitlines())
@@ -243,6 +245,23 @@ class DockerContainer:
             self._closed = True
             with contextlib.suppress(APIError):
                 self._client.remove_container(self.id, force=True, v=True)
+
+
+def _collect(chunks: Iterator[bytes], timeout: float) -> tuple[bytes, bool]:
+    """Gather a stream for at most `timeout` seconds; returns what came and whether it ended.
+
+    In a thread, for the SDK's own time limit is one between two chunks and shared by all calls.
+    """
+    got: list[bytes] = []
+
+    def gather() -> None:
+        with contextlib.suppress(APIError, OSError):
+            got.extend(chunks)
+
+    thread = threading.Thread(target=gather, daemon=True)
+    thread.start()
+    thread.join(timeout)
+    return b"".join(got), not thread.is_alive()
 
 
 def _bind(mount: Mount) -> str:

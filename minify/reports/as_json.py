@@ -8,4 +8,4 @@ from minify.report import Report
 
 def render(report: Report) -> bytes:
     """Render as JSON text in UTF-8."""
-    return dumps(report).encode()
+    return dumps(report, indent=1).encode()
