@@ -15,19 +15,22 @@ from minify.tree import Tree
 
 LIMIT = 8 * 1024 * 1024
 ENDS = (".dist-info", ".egg-info")
+PREFIX = re.compile(r"(.*)/lib(?:64)?/python[\d.]*/(?:site|dist)-packages$")
+RECORDED = re.compile(r"(?:\.\./)+bin/[^/,]+,")
 
 
 @dataclass(frozen=True)
 class Distribution:
     """One installed distribution: its metadata (a folder or one file), and top-level names.
 
-    `plugins` are (group, module) of its entry points.
+    `plugins` are (group, module) of its entry points, `scripts` the paths of its commands.
     """
 
     path: str
     name: str
     tops: frozenset[str]
     plugins: tuple[tuple[str, str], ...] = ()
+    scripts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,21 @@ class Distributions:
         path = f"{self.site}/{folder}"
         name = _normal(re.split(r"-\d|\.dist-info|\.egg-info", folder)[0])
         tops = frozenset(self._tops(path)) or self._guess(name)
-        return Distribution(path, name, tops, tuple(self._plugins(path)))
+        return Distribution(path, name, tops, tuple(self._plugins(path)), self._scripts(path))
+
+    def _scripts(self, path: str) -> tuple[str, ...]:
+        """Commands it installed: recorded ones, and those its entry points are named after."""
+        match = PREFIX.match(self.site)
+        if match is None:
+            return ()
+        lines = self._text(f"{path}/RECORD").splitlines()
+        names = {line.split(",", 1)[0].rpartition("/")[2] for line in lines if RECORDED.match(line)}
+        sections = re.split(r"(?m)^\[", self._text(f"{path}/entry_points.txt"))
+        for section in sections:
+            if section.startswith("console_scripts]"):
+                names |= set(re.findall(r"(?m)^\s*([\w.-]+)\s*=", section))
+        found = (f"{match[1]}/bin/{name}" for name in sorted(names))
+        return tuple(path for path in found if self.tree.is_file(path))
 
     def _text(self, path: str) -> str:
         if not self.tree.is_file(path):

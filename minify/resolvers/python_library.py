@@ -155,6 +155,8 @@ def _distribution(work: Work, place: Place, top: str, because: str) -> Iterator[
     here = work.distributions[place.path]
     for dist in here.by_top.get(top, ()):
         yield need(dist.path, because, f"metadata of {dist.name}")
+        if top not in data.NEVER_BY_LIBRARIES:
+            yield from (need(path, because, f"command of {dist.name}") for path in dist.scripts)
         yield from work.whole(dist.path, because)
         for other in dist.tops - data.NEVER_BY_LIBRARIES - data.SELDOM - {top}:
             yield from _top(work, place, other, because)

@@ -42,13 +42,18 @@ def own(work: Work, entry: Entry) -> Iterator[Need | Finding]:
 
 
 def _follow(work: Work, source: Source, path: str) -> Iterator[Need]:
-    """Resolve imports of the application's own code."""
+    """Resolve imports of the application's own code.
+
+    A file beside it counts where it is run as a script; where it is part of a package, such as
+    project/celery.py, "import celery" means the installed one. So both count.
+    """
     own = (work.world.own_root(path), work.world.package_root(path), *work.world.own_roots)
-    roots = (*own, posixpath.dirname(path), *work.library_roots, *work.site_roots)
+    roots = ((*own, posixpath.dirname(path)), (*work.library_roots, *work.site_roots))
     for item in source.imports:
         if work.plausible(item):
-            for found in work.files(item, path, roots):
-                yield need(found, path, f"import {item.module}")
+            for group in roots[:1] if item.level else roots:
+                for found in work.files(item, path, group):
+                    yield need(found, path, f"import {item.module}")
 
 
 def _own_tree(work: Work, path: str) -> Iterator[Need | Finding]:

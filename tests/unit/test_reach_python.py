@@ -375,3 +375,37 @@ def test_an_egg_is_read() -> None:
     egg = f"{DIST}/egg-1.0-py3.11.egg"
     kept, _ = reach({egg: packed.getvalue()}, [egg, f"{LIB}/os.py"])
     assert f"{LIB}/wave.py" in kept
+
+
+def test_a_module_named_as_the_package_it_imports() -> None:
+    """Django's own advice for Celery: project/celery.py begins with `from celery import Celery`."""
+    files: dict[str, Content] = {
+        "/app/manage.py": "",
+        "/app/project/__init__.py": "",
+        "/app/project/celery.py": "from celery import Celery",
+        f"{DIST}/celery/__init__.py": "",
+    }
+    kept, _ = reach(files, ["/app/manage.py", f"{LIB}/os.py"])
+    assert {"/app/project/celery.py", f"{DIST}/celery/__init__.py"} <= kept
+
+
+def test_commands_of_a_reached_distribution_are_kept() -> None:
+    """The same image runs the worker or the migration: its commands are small."""
+    site = "/venv/lib/python3.11/site-packages"
+    info = f"{site}/jobs-1.dist-info"
+    files: dict[str, Content] = {
+        "/venv/pyvenv.cfg": "home = /usr/bin",
+        "/venv/bin/python": Link("/usr/bin/python3.11"),
+        "/venv/bin/jobs": Exec("#!/venv/bin/python\n"),
+        "/venv/bin/jobs-admin": Exec("#!/bin/sh\n"),
+        "/venv/bin/other": Exec("#!/venv/bin/python\n"),
+        "/app/app.py": "def f():\n    import jobs",
+        f"{site}/jobs/__init__.py": "",
+        f"{info}/RECORD": "jobs/__init__.py,,\n../../../bin/jobs-admin,,\n",
+        f"{info}/entry_points.txt": "[console_scripts]\njobs = jobs:main\n[plugins]\nother = a:b\n",
+    }
+    files[f"{site}/web.py"] = ""
+    kept, _ = reach(files, ["/app/app.py", f"{site}/web.py", f"{LIB}/os.py"])
+    assert {p for p in kept if p.startswith("/venv/bin/")} == {
+        "/venv/bin/jobs", "/venv/bin/jobs-admin"
+    }  # fmt: skip
