@@ -215,7 +215,7 @@ def _of_program(index: _Index, entry: Entry) -> Iterator[Need | Finding]:
             starts = starts or any(symbol in data for symbol in STARTERS)
     program = _is_program(index, entry)
     for path in sorted(names):
-        yield from _named(index, entry, path, commands=program)
+        yield from _named(index, entry, path, commands=program and not _packaged(entry.path))
     if shells or (starts and program):
         for shell in index.places.shells:
             yield Need(shell, Reason(SHELL, entry.path, "starts commands through a shell"))
@@ -235,6 +235,14 @@ def _is_program(index: _Index, entry: Entry) -> bool:
     with index.tree.open(entry.path) as stream:
         facts = read_elf(stream)
     return facts is not None and (facts.is_program or facts.is_static)
+
+
+def _packaged(path: str) -> bool:
+    """Whether a program lies where distributions put theirs: those name what they were built with.
+
+    PostgreSQL has the paths of tar, perl and prove in it, and never starts them.
+    """
+    return path.startswith(("/bin/", "/sbin/", "/lib", "/usr/")) and "/local/" not in path[:11]
 
 
 def _of_text(index: _Index, entry: Entry) -> Iterator[Need | Finding]:

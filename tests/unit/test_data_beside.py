@@ -196,12 +196,15 @@ def test_a_string_with_an_end_is_taken_as_it_stands() -> None:
     assert kept(files, ["/bin/app"]) == set()
 
 
-def test_commands_that_a_program_names_are_kept_those_of_a_library_are_not() -> None:
+def test_commands_that_an_own_program_names_are_kept() -> None:
     named = b"\0/usr/bin/convert\0"
     files = {
-        "/bin/app": elf(("libc.so.6",), interp=INTERP, extra=named),
-        "/usr/lib/a.so": elf(("libc.so.6",), extra=named),
+        "/opt/app": elf(("libc.so.6",), interp=INTERP, extra=named),
+        "/opt/a.so": elf(("libc.so.6",), extra=named),
+        "/usr/local/bin/app": elf(extra=named, dynamic=False),
+        "/usr/bin/app": elf(("libc.so.6",), interp=INTERP, extra=named),
         "/usr/bin/convert": Exec(b"x"),
     }
-    assert "/usr/bin/convert" in kept(files, ["/bin/app"])
-    assert "/usr/bin/convert" not in kept(files, ["/usr/lib/a.so"])
+    for path in files:
+        found = "/usr/bin/convert" in kept(files, [path])
+        assert found == (path in ("/opt/app", "/usr/local/bin/app")), path
