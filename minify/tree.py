@@ -112,12 +112,27 @@ class Tree:
 
     def walk(self, directory: str) -> Iterator[Entry]:
         """Yield every entry below a real directory (not itself), depth first, sorted."""
-        prefix = "" if directory == "/" else directory
-        for name in self._names.get(directory, ()):
-            entry = self.entries[f"{prefix}/{name}"]
+        # No recursion: a hostile image may nest thousands of directories.
+        todo = [self._below(directory)]
+        while todo:
+            entry = next(todo[-1], None)
+            if entry is None:
+                todo.pop()
+                continue
             yield entry
             if entry.kind is Kind.DIR:
-                yield from self.walk(entry.path)
+                todo.append(self._below(entry.path))
+
+    def _below(self, directory: str) -> Iterator[Entry]:
+        prefix = "" if directory == "/" else directory
+        return (self.entries[f"{prefix}/{name}"] for name in self._names.get(directory, ()))
+
+    @cached_property
+    def content_bytes(self) -> int:
+        """The bytes of all regular files, unpacked; those with several names count once."""
+        files = [e for e in self.entries.values() if e.kind is Kind.FILE]
+        linked = {e.inode: e.size for e in files if e.inode}
+        return sum(linked.values()) + sum(e.size for e in files if not e.inode)
 
     def twins(self, entry: Entry) -> tuple[str, ...]:
         """Name every hard link of an entry's file, itself included, sorted."""

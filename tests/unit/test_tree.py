@@ -73,3 +73,21 @@ def test_globs(pattern: str, path: str, matches: bool) -> None:
 def test_walk_is_depth_first_and_sorted() -> None:
     t = tree({"/b/2": b"", "/a": b"", "/b/1": b""})
     assert [e.path for e in t.walk("/")] == ["/a", "/b", "/b/1", "/b/2"]
+
+
+def test_walk_goes_as_deep_as_a_hostile_image() -> None:
+    paths = ["/d" * n for n in range(1, 5001)]
+    deep = tree({paths[-1] + "/file": "x"})
+    assert [e.path for e in deep.walk("/")] == [*paths, paths[-1] + "/file"]
+
+
+def test_walk_is_depth_first_and_sorted() -> None:
+    made = tree({"/b/2": "", "/b/1/x": "", "/a": "", "/b.c": ""})
+    assert [e.path for e in made.walk("/")] == ["/a", "/b", "/b/1", "/b/1/x", "/b/2", "/b.c"]
+    assert [e.path for e in made.walk("/b")] == ["/b/1", "/b/1/x", "/b/2"]
+    assert list(made.walk("/a")) == []
+
+
+def test_content_counts_hard_links_once() -> None:
+    made = tree({"/a": "123", "/b": Same("/a"), "/c": "45", "/d": Link("a"), "/e": None})
+    assert made.content_bytes == 5
