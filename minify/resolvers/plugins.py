@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
+from itertools import product
 
 from minify.elf import ElfFacts
 from minify.globs import compile_globs, expand
@@ -41,8 +42,6 @@ ICONV = b"iconv_open\0"  # may be the end of another name: linkers merge common 
 _SONAME = re.compile(rb"\0([\w+.@/-]{1,250}\.so(?:\.\d+)*)(?=\0)")
 _END = re.compile(rb"\.so[.\0]")
 _BRACES = re.compile(r"\{([^{}]*,[^{}]*)\}")
-# gconv modules for what is met in practice; glibc itself has UTF-8, ASCII, UCS-2 and UCS-4.
-CHARSETS = ("UTF-16", "UTF-32", "UTF-7", "UNICODE", "ISO8859-1", "ISO8859-15", "CP1252", "CP1251")
 LIBC = ("libc.so.6", "libc-2.*.so", "ld-linux*", "ld-2.*.so")
 
 
@@ -55,11 +54,18 @@ class Row:
     keep: tuple[str, ...]
     reason: str
     but: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
 
     def fits(self, entry: Entry, facts: ElfFacts) -> bool:
         """Whether the row is about this file, by its name or its soname."""
         names = (entry.path.rpartition("/")[2], facts.soname)
-        return any(fnmatch.fnmatchcase(name, glob) for glob in self.when for name in names)
+        if self.needs and not _any_like(facts.needed, self.needs):
+            return False
+        return _any_like(names, self.when)
+
+
+def _any_like(names: Iterable[str], globs: Iterable[str]) -> bool:
+    return any(fnmatch.fnmatchcase(name, glob) for glob, name in product(globs, names))
 
 
 class PluginsResolver:
@@ -96,23 +102,14 @@ class PluginsResolver:
         yield from self._by_table(scene.tree, entry, facts)
         if fnmatch.fnmatch(entry.path, "*/libpam.so.*"):
             yield from self._pam(scene.tree, entry)
-        if entry.path not in scene.touched and not self._extends(world, entry):
-            return
         process = process_of(world, entry.path)
+        if process is None:
+            return
         imports = _imports(scene.tree, entry, facts)
-        touched = entry.path in scene.touched
-        if touched and process is not None and any(word in imports for word in OPENERS):
+        if entry.path in scene.touched and any(word in imports for word in OPENERS):
             yield from self._by_strings(world, entry, process)
-        if process is not None and process.libc == "glibc":
+        if process.libc == "glibc":
             yield from self._gconv(scene, entry, process, converts=ICONV in imports)
-
-    def _extends(self, world: World, entry: Entry) -> bool:
-        """Whether it is an extension of something: a library where the loader does not look."""
-        folder, _, name = entry.path.rpartition("/")
-        process = process_of(world, entry.path) if ".so" in name else None
-        if process is None or process.facts.interp or folder.endswith("/gconv"):
-            return False
-        return folder not in {world.tree.real(d) for d in process.system_dirs}
 
     def _see(self, scene: Scene) -> World:
         if self._world is None or self._scene is not scene:
@@ -156,11 +153,12 @@ class PluginsResolver:
     ) -> Iterator[Need | Finding]:
         folder, _, name = entry.path.rpartition("/")
         if folder.endswith("/gconv"):
-            reason = Reason(self.name, entry.path, "a converter was used: any other may be")
-            yield from (Need(one.path, reason) for one in scene.tree.walk(folder))
+            if entry.path in scene.touched:
+                reason = Reason(self.name, entry.path, "a converter was used: any other may be")
+                yield from (Need(one.path, reason) for one in scene.tree.walk(folder))
         elif converts and not any(fnmatch.fnmatchcase(name, libc) for libc in LIBC):
             few = any(row.fits(entry, process.facts) for row in self._locale_only)
-            wanted = {f"{c}.so" for c in (*CHARSETS, *_charsets(scene.env))} if few else None
+            wanted = {f"{charset}.so" for charset in _charsets(scene.env)} if few else None
             for place in process.system_dirs:
                 real = scene.tree.real(f"{place}/gconv")
                 if real is not None and (real, few) not in self._converters:
@@ -172,12 +170,12 @@ class PluginsResolver:
     ) -> Iterator[Need | Finding]:
         """Keep converters of glibc and their tables; all where it is a user who names them."""
         reason = Reason(self.name, entry.path, "converts text with iconv(3)")
-        size = 0
-        for one in tree.walk(folder):
-            name = one.path.rpartition("/")[2]
-            if wanted is None or name in wanted or "/gconv-modules" in one.path:
-                yield Need(one.path, reason)
-                size += one.size if one.kind is Kind.FILE else 0
+        below = {e.path: e for e in tree.walk(folder)}
+        named = [p for p in below if wanted is None or p.rpartition("/")[2] in wanted]
+        tables = [p for p in below if "/gconv-modules" in p and p not in named]
+        for path in (*named, *tables) if named else ():
+            yield Need(path, reason)
+        size = sum(below[p].size for p in named if below[p].kind is Kind.FILE)
         if wanted is None and size:
             said = f"kept all converters, {size} bytes: {entry.path} may convert any text"
             yield Finding(self.name, folder, said)
@@ -216,6 +214,7 @@ def read_rows(text: str, part: str) -> tuple[Row, ...]:
             tuple(p for pattern in row["keep"] for p in braces(pattern)),
             row["reason"],
             tuple(row.get("except", ())),
+            tuple(row.get("needs", ())),
         )
         for row in parse_yaml(text, "plugins.yaml")[part]
     )

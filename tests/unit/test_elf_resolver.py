@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib.resources import files
 
 import pytest
 
-from minify.model import Entry, Finding, ImageConfig, KeepLevel
+from minify.elf import ElfFacts, read_elf
+from minify.model import Entry, Finding, ImageConfig, KeepLevel, Kind
 from minify.resolvers import Need, Resolver, Scene, elf, plugins
 from minify.resolvers.plugins import braces, pam_modules, read_rows
 from minify.tree import Tree
@@ -39,6 +41,12 @@ def ask(resolver: Resolver, where: Scene, path: str) -> tuple[dict[str, str], li
     answers = list(resolver.needs(where, entry))
     needs = {a.path: a.reason.because for a in answers if isinstance(a, Need)}
     return needs, [a for a in answers if isinstance(a, Finding)]
+
+
+def elf_facts(data: bytes) -> ElfFacts:
+    facts = read_elf(io.BytesIO(data))
+    assert facts is not None
+    return facts
 
 
 def image(files: Mapping[str, Content]) -> Tree:
@@ -257,15 +265,20 @@ class TestPlugins:
 
     def test_gconv_of_a_program_that_knows_the_locale_only(self) -> None:
         where, names = self.converters("/bin/bash")
-        few = {"UTF-16.so", "KOI8-R.so", "gconv-modules", "gconv-modules.d/extra.conf"}
+        few = {"KOI8-R.so", "gconv-modules", "gconv-modules.d/extra.conf"}
         assert names == few
         used = replace(where, touched=frozenset({f"{LIB}/gconv/BIG5.so"}))
         needs, _ = ask(plugins.make(), used, f"{LIB}/gconv/BIG5.so")
         assert f"{LIB}/gconv/EUC-JP.so" in needs
 
-    def test_gconv_of_an_extension_that_is_kept_and_was_not_used(self) -> None:
-        assert "BIG5.so" in self.converters("/usr/lib/php/20220829/iconv.so", used=False)[1]
-        assert self.converters(f"{LIB}/libany.so.1", used=False)[1] == set()
+    def test_gconv_of_a_library_that_is_kept_and_was_not_used(self) -> None:
+        assert "BIG5.so" in self.converters(f"{LIB}/libany.so.1", used=False)[1]
+        assert "BIG5.so" in self.converters(f"{LIB}/libxml2.so.2")[1]
+        table = read_rows((files("minify.policies") / "plugins.yaml").read_text(), "locale_only")
+        row = next(row for row in table if row.needs)
+        both = elf_facts(make_elf(("libicuuc.so.72", "libc.so.6"), soname="libxml2.so.2"))
+        assert row.fits(Entry("/x", Kind.FILE), both)
+        assert not row.fits(Entry("/x", Kind.FILE), elf_facts(make_elf(soname="libxml2.so.2")))
 
     def test_pam(self) -> None:
         made = image(
