@@ -25,14 +25,16 @@ from minify.layers import Layer, read_variables, unknown_variables
 from minify.model import Drive, KeepLevel, Mount
 from minify.options import Options
 from minify.sizes import bytes_of
+from minify.surroundings import cases_from, secrets_from, surroundings_from
 
 SIMPLE = {
     "image", "tag", "engine", "platform", "workdir", "ready_log", "keep_level", "verify", "repairs",
     "min_reduction", "max_growth", "time_budget", "build_target", "build_network",
+    "compose_service",
     "light", "fresh", "force",
 }  # fmt: skip
 LISTS = ("keep", "drop", "policies_off", "forbid", "require")
-PATHS = ("baseline", "context", "dockerfile", "from_lock")
+PATHS = ("baseline", "context", "dockerfile", "from_lock", "compose")
 PATH_LISTS = ("policies", "evidence")
 RENAMED = {"from_lock": "lock"}
 STRUCTURED = ("sql_probes", "probes")  # never plain text
@@ -150,6 +152,8 @@ def absolute(data: Mapping[str, Any], base: Path) -> dict[str, Any]:
     for key in PATHS:
         if key in out:
             out[key] = str(base.resolve() / out[key])
+    if isinstance(out.get("secrets"), Mapping):
+        out["secrets"] = {k: str(base.resolve() / str(f)) for k, f in out["secrets"].items()}
     if "mounts" in out:
         out["mounts"] = [_absolute_mount(m, base.resolve()) for m in out["mounts"]]
     return out
@@ -233,7 +237,13 @@ def options_from(data: Mapping[str, Any], base: Path) -> Options:
         entrypoint=words(data.get("entrypoint", ())),
         env=_env(data.get("env") or {}),
         user=str(data.get("user", "")),
-        mounts=tuple(mount_from(m, base) for m in data.get("mounts", ())),
+        mounts=(
+            *(mount_from(m, base) for m in data.get("mounts", ())),
+            *secrets_from(data.get("secrets") or {}, base),
+        ),
+        surroundings=surroundings_from(data),
+        ports=tuple(data.get("ports", ())),
+        cases=cases_from(data.get("runs", ()), base),
         drives=_drives(data, base),
         default_drives=bool(data.get("default_probes", True)),
         limits=replace(options.limits, **times),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from minify.cases import run_trial
 from minify.engines import Loaded
 from minify.errors import TraceError
 from minify.model import HEALTHCHECK, Access, Evidence, Outcome, Plan, RunDrive, Watch
 from minify.steps import step
 from minify.tree import Tree
-from minify.trial import Stage, Trial, run_trial
+from minify.trial import Stage, Trial
 from minify.watch import can_watch_lightly
 
 

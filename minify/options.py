@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from minify.model import Drive, KeepLevel, Limits, Mount
+from minify.model import Case, Drive, KeepLevel, Limits, Mount, Surroundings
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,11 @@ class Options:
     drives: tuple[Drive, ...] = ()
     default_drives: bool = True
     ready_log: str = ""
+    surroundings: Surroundings = field(default_factory=Surroundings)
+    ports: tuple[int, ...] = ()
+    cases: tuple[Case, ...] = ()
+    compose: str = ""
+    compose_service: str = ""
     limits: Limits = field(default_factory=Limits)
     keep: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()

@@ -31,6 +31,9 @@ def make_plan(loaded: Loaded, options: Options) -> Plan:
         limits=options.limits,
         watch=Watch.LIGHT if options.light else Watch.FULL,
         platform=options.platform,
+        surroundings=options.surroundings,
+        ports=options.ports,
+        cases=options.cases,
     )
     _check_command(loaded, plan)
     check_extras(plan.drives)
@@ -40,6 +43,8 @@ def make_plan(loaded: Loaded, options: Options) -> Plan:
 def _drives(image: Image, options: Options) -> tuple[Drive, ...]:
     """The user's drives, or `GET /` on every exposed port; and always the health check."""
     drives: tuple[Drive, ...] = options.drives
+    if options.cases and not drives:
+        return ()  # a program that is run for each case, no service
     if not any(d.KIND in NETWORK for d in drives) and options.default_drives:
         # A port that accepts and stays silent is not HTTP: no need to wait long to know.
         drives = (HttpDrive(id="GET /", timeout=10.0), *drives)

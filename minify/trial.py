@@ -105,7 +105,7 @@ def _wanted(plan: Plan, image: Image) -> Wanted:
     required = {port for d in plan.drives if (port := getattr(d, "port", 0))}
     return Wanted(
         required=tuple(sorted(required)),
-        expected=plan.ports or image.config.tcp_ports,
+        expected=() if plan.ends else plan.ports or image.config.tcp_ports,
         log=plan.ready_log,
         timeout=plan.limits.ready,
     )
@@ -114,7 +114,7 @@ def _wanted(plan: Plan, image: Image) -> Wanted:
 def _check(ready: Ready, container: Container, image: Image, plan: Plan) -> None:
     """Raise TraceError for a service that is not up; a command that ends by itself is fine."""
     wanted = _wanted(plan, image)
-    if ready.up:
+    if ready.up or (plan.ends and ready.ended):
         return
     tail = "\n".join(f"  | {line}" for line in container.log()[-LOG_TAIL:])
     tail = f"\nlast log lines:\n{tail}" if tail else "\n(it logged nothing)"

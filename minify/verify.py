@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
+from minify.cases import run_trial
 from minify.compare import compare, lost_lines, new_lines, unwritten
 from minify.errors import TraceError
 from minify.model import (
@@ -20,7 +21,7 @@ from minify.model import (
 )
 from minify.steps import step
 from minify.tree import Tree
-from minify.trial import Stage, Trial, run_trial, unwatched
+from minify.trial import Stage, Trial, unwatched
 
 NOT_READY = Behaviour(exit_code=-1)
 

@@ -254,18 +254,21 @@ class Supervisor:
     def runtime(self, *arguments: str, **more: Any) -> subprocess.CompletedProcess[bytes]:
         """Call the runtime program."""
         argv = [*self.request["runtime"], *arguments]
-        return subprocess.run(argv, stdin=subprocess.DEVNULL, check=False, **more)
+        return subprocess.run(argv, check=False, **{"stdin": subprocess.DEVNULL, **more})
 
     def create(self) -> str:
         """Create the container; returns what the runtime complained about, or nothing."""
         pid_file = self.request["bundle"] + "/pid"
         pipes = [os.pipe(), os.pipe()]
         # A file, not a pipe: the container's init inherits it, a pipe would never end.
-        with open(self.request["bundle"] + "/runtime.log", "wb+") as words:
+        with (
+            open(self.request["bundle"] + "/runtime.log", "wb+") as words,
+            open(self.request.get("stdin") or os.devnull, "rb") as stdin,
+        ):
             done = self.runtime(
                 "--log", words.name, "--log-format", "json", "create",
                 "--bundle", self.request["bundle"], "--pid-file", pid_file, self.request["id"],
-                stdout=pipes[0][1], stderr=pipes[1][1],
+                stdin=stdin, stdout=pipes[0][1], stderr=pipes[1][1],
             )  # fmt: skip
             complaint = complaints(words.read().decode(errors="replace"))
         for reader, writer in pipes:

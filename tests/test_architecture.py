@@ -20,6 +20,7 @@ SHELVES = [
     {"observe", "resolve", "pack", "verify", "sweep", "plan", "why", "reports", "context"},
     {"cache", "provenance"},
     {"report"},
+    {"cases"},
     {"trial", "compare", "gates"},
     {"watch", "drive"},
     {"names", "lock", "config", "doctor"},
@@ -32,7 +33,12 @@ VARIANTS = {"reports"}
 KEEPERS = {
     "click": {"cli"},
     "rich": {"cli/console.py"},
-    "docker": {"engines/docker_api.py", "engines/docker_build.py", "engines/docker_container.py"},
+    "docker": {
+        "engines/docker_api.py",
+        "engines/docker_build.py",
+        "engines/docker_container.py",
+        "engines/docker_source.py",
+    },
     "requests": {"engines/docker_container.py", "imports/openapi.py"},
     "psutil": {"ready.py"},
     "subprocess": {"run.py", "probe.py"},

@@ -35,6 +35,19 @@ _RUN: tuple[Decorator, ...] = (
     click.option("--entrypoint", metavar="CMD", help="Run this instead of the ENTRYPOINT."),
     click.option("--mount", multiple=True, metavar="HOST:PATH[:rw]",
                  help="Bind-mount a host path, or /PATH for a tmpfs; repeatable."),
+    click.option("--secret", "secrets", multiple=True, metavar="NAME=FILE",
+                 help="Mount a file read-only as /run/secrets/NAME; repeatable."),
+    click.option("--add-host", "hosts", multiple=True, metavar="NAME:ADDRESS",
+                 help="Add a line to /etc/hosts; repeatable."),
+    click.option("--port", "ports", multiple=True, type=click.IntRange(1, 65535), metavar="PORT",
+                 help="A port the service listens on, where EXPOSE does not say; repeatable."),
+    click.option("--memory", metavar="SIZE", help="Memory limit, as in 512MB."),
+    click.option("--cpus", type=click.FloatRange(min=0.01), help="Processor limit, as in 1.5."),
+    click.option("--pids", type=click.IntRange(1), help="Limit of processes."),
+    click.option("--network", metavar="NAME", help="Join this network of the engine."),
+    click.option("--compose", type=click.Path(exists=True, dir_okay=False), metavar="FILE",
+                 help="Bring up what --compose-service depends on in this compose file."),
+    click.option("--compose-service", metavar="NAME", help="The service of it that is traced."),
     click.option("--config", "config_file", type=click.Path(exists=True, dir_okay=False),
                  help="Read options from this file (default: MINIFY_CONFIG, ./minify.yaml)."),
     click.option("--engine", type=click.Choice(["auto", "docker", "embedded"]),
@@ -55,7 +68,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def gather(image: str | None, command: tuple[str, ...], flags: dict[str, Any]) -> Options:
     """Options from the configuration file, overridden by flags; raises UsageError."""
-    options = base_options(flags.get("config_file"), probes_given(flags))
+    options = base_options(flags.get("config_file"), {**probes_given(flags), **_around(flags)})
     given = {
         "image": image,
         "argv": tuple(command) or None,
@@ -78,6 +91,13 @@ def gather(image: str | None, command: tuple[str, ...], flags: dict[str, Any]) -
             "no image named", hint="minify build IMAGE, or --context DIR, or image: in minify.yaml"
         )
     return made
+
+
+def _around(flags: dict[str, Any]) -> dict[str, Any]:
+    """What surrounds the container, among the flags, by configuration key."""
+    keys = ("memory", "cpus", "pids", "network", "compose", "compose_service")
+    given = {key: flags[key] for key in keys if flags.get(key) is not None}
+    return {**given, **({"ports": list(flags["ports"])} if flags.get("ports") else {})}
 
 
 def _env(given: tuple[str, ...], base: tuple[str, ...]) -> tuple[str, ...]:

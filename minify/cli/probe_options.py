@@ -17,6 +17,7 @@ PROBE_KEYS = {
     **{f"{kind}_probe": f"{kind}_probes" for kind in KINDS},
     "ordered_probe": "probes",
     **{key: key for key in FOUND},
+    **{key: key for key in ("runs", "hosts", "secrets")},
 }
 
 PROBES: tuple[Decorator, ...] = (
@@ -49,6 +50,9 @@ PROBES: tuple[Decorator, ...] = (
                  "serves; repeatable."),
     click.option("--graphql", multiple=True, metavar="/PATH",
                  help="Introspect a GraphQL endpoint and query it; repeatable."),
+    click.option("--run-args", "runs", multiple=True, metavar="'ARGS'",
+                 help="Run a program that ends by itself with these arguments, in a container of "
+                 "its own; repeatable."),
     click.option("--crawl", multiple=True, metavar="/PATH",
                  help="Visit the site from this page on; repeatable."),
 )  # fmt: skip

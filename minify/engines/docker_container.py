@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 import shutil
+import socket
 import tarfile
 import tempfile
 import threading
@@ -34,9 +35,15 @@ class DockerContainer:
     """Container over the SDK's low-level client."""
 
     def __init__(
-        self, client: Any, container_id: str, place: Place, ignored: Sequence[str]
+        self,
+        client: Any,
+        container_id: str,
+        place: Place,
+        ignored: Sequence[str],
+        stdin: bytes = b"",
     ) -> None:
         self.id = container_id
+        self._stdin = stdin
         self._client = client
         self._place = place
         self._ignored = tuple(ignored)
@@ -61,6 +68,7 @@ class DockerContainer:
             tmpfs={m.target: "" for m in mounts if not m.source} or None,
             port_bindings=None if place.direct else {p: ("127.0.0.1", None) for p in ports},
             log_config={"Type": "json-file"},
+            **_around(plan),
         )
         argv = _argv(plan, image, launch)
         try:
@@ -74,6 +82,7 @@ class DockerContainer:
                 working_dir=plan.workdir or None,
                 hostname=plan.hostname or None,
                 ports=ports or None,
+                stdin_open=bool(plan.stdin),
                 labels=labels,
                 # The trial runs the health check itself, when it wants, as a drive.
                 healthcheck={"test": ["NONE"]},
@@ -85,11 +94,14 @@ class DockerContainer:
             made["Id"],
             place,
             ["/.minify", *image.config.volumes, *(m.target for m in mounts)],
+            plan.stdin,
         )
 
     def start(self) -> None:
         """Start it; raises TraceError when the runtime cannot start its command."""
         try:
+            if self._stdin:
+                self._feed()
             self._client.start(self.id)
         except APIError as error:
             raise TraceError(
@@ -97,6 +109,18 @@ class DockerContainer:
                 hint="try it by hand: docker run --rm IMAGE",
             ) from error
         self._refresh()
+
+    def _feed(self) -> None:
+        """Send standard input from a thread: nobody reads it before the container runs."""
+        attached = self._client.attach_socket(self.id, params={"stdin": 1, "stream": 1})
+        sock = getattr(attached, "_sock", attached)
+
+        def send() -> None:
+            with contextlib.suppress(OSError):
+                sock.sendall(self._stdin)
+                sock.shutdown(socket.SHUT_WR)
+
+        threading.Thread(target=send, daemon=True).start()
 
     def _refresh(self) -> dict[str, Any]:
         try:
@@ -262,6 +286,20 @@ def _collect(chunks: Iterator[bytes], timeout: float) -> tuple[bytes, bool]:
     thread.start()
     thread.join(timeout)
     return b"".join(got), not thread.is_alive()
+
+
+def _around(plan: Plan) -> dict[str, Any]:
+    """The host configuration's keys for what surrounds the container."""
+    around = plan.surroundings
+    hosts = dict(h.partition(":")[::2] for h in around.hosts)
+    found = {
+        "extra_hosts": hosts,
+        "mem_limit": around.memory,
+        "nano_cpus": round(around.cpus * 1e9),
+        "pids_limit": around.pids,
+        "network_mode": around.network,
+    }
+    return {key: value for key, value in found.items() if value}
 
 
 def _bind(mount: Mount) -> str:

@@ -90,8 +90,13 @@ def files_of(plan: Plan) -> dict[str, str]:
     return {
         "resolv.conf": "# no network\noptions timeout:1 attempts:1\n",
         "hostname": plan.hostname + "\n",
-        "hosts": f"{HOSTS}127.0.0.1\t{plan.hostname}\n",
+        "hosts": f"{HOSTS}127.0.0.1\t{plan.hostname}\n{_hosts(plan)}",
     }
+
+
+def _hosts(plan: Plan) -> str:
+    pairs = (line.partition(":")[::2] for line in plan.surroundings.hosts)
+    return "".join(f"{address}\t{name}\n" for name, address in pairs)
 
 
 def specification(
@@ -116,11 +121,11 @@ def specification(
         "root": {"path": sources.rootfs, "readonly": False},
         "hostname": plan.hostname,
         "mounts": _mounts(plan, launch, sources, machine),
-        "linux": _linux(machine),
+        "linux": _linux(machine, plan),
     }
 
 
-def _linux(machine: Machine) -> dict[str, Any]:
+def _linux(machine: Machine, plan: Plan) -> dict[str, Any]:
     names = [*NAMESPACES, *(["cgroup"] if machine.unified_cgroup else [])]
     linux: dict[str, Any] = {
         # No network namespace: the supervisor has made one, and the container stays in it.
@@ -130,8 +135,20 @@ def _linux(machine: Machine) -> dict[str, Any]:
         "seccomp": profile(machine.machine, machine.release, CAPABILITIES),
     }
     if not machine.rootless:
-        linux["resources"] = {"devices": _devices()}
+        linux["resources"] = {"devices": _devices(), **_resources(plan)}
     return {name: value for name, value in linux.items() if value is not None}
+
+
+def _resources(plan: Plan) -> dict[str, Any]:
+    """Limits as cgroups have them: a period of processor time in microseconds, and its quota."""
+    around = plan.surroundings
+    period = 100_000
+    quota = {"period": period, "quota": round(around.cpus * period)}
+    return {
+        **({"memory": {"limit": around.memory}} if around.memory else {}),
+        **({"cpu": quota} if around.cpus else {}),
+        **({"pids": {"limit": around.pids}} if around.pids else {}),
+    }
 
 
 def _devices() -> list[dict[str, Any]]:

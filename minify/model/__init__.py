@@ -7,6 +7,7 @@ slash; names that are not UTF-8 are kept by surrogate escapes (PEP 383).
 from minify.model.drives import (
     NETWORK,
     Capture,
+    Case,
     CrawlDrive,
     Drive,
     Exchange,
@@ -26,12 +27,22 @@ from minify.model.drives import (
 )
 from minify.model.evidence import Access, Behaviour, Evidence, Observation, Outcome, Touch
 from minify.model.image import Entry, Healthcheck, Image, ImageConfig, Kind, Layer, Platform
-from minify.model.keep import Difference, Finding, KeepLevel, KeepSet, OutputImage, Reason, Verdict
+from minify.model.keep import (
+    Difference,
+    Finding,
+    KeepLevel,
+    KeepSet,
+    OutputImage,
+    PackedLayer,
+    Reason,
+    Verdict,
+)
 from minify.model.plan import (
     HEALTHCHECK,
     Limits,
     Mount,
     Plan,
+    Surroundings,
     Watch,
 )
 
@@ -39,6 +50,7 @@ __all__ = [
     "Access",
     "Behaviour",
     "Capture",
+    "Case",
     "CrawlDrive",
     "Difference",
     "Drive",
@@ -67,12 +79,14 @@ __all__ = [
     "OpenApiDrive",
     "Outcome",
     "OutputImage",
+    "PackedLayer",
     "Plan",
     "Platform",
     "Reason",
     "RunDrive",
     "SignalDrive",
     "SqlDrive",
+    "Surroundings",
     "TcpDrive",
     "Tls",
     "Touch",

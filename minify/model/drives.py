@@ -221,6 +221,21 @@ class GraphqlDrive:
     timeout: float = 30.0
 
 
+@dataclass(frozen=True)
+class Case:
+    """One run of a program that ends by itself: arguments, standard input, what to expect.
+
+    `argv` replaces the image's command. `expect` is a pattern its output must contain.
+    """
+
+    id: str
+    argv: tuple[str, ...] = ()
+    stdin: bytes = b""
+    expect_exit: int = 0
+    expect: str = ""
+    timeout: float = 60.0
+
+
 FindingDrive = CrawlDrive | OpenApiDrive | GraphqlDrive
 Drive = (
     HttpDrive

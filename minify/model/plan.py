@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from minify.model.drives import Drive
+from minify.model.drives import Case, Drive
 
 HEALTHCHECK = "healthcheck"  # the id of the drive that is the image's own health check
 
@@ -34,6 +34,21 @@ class Mount:
 
 
 @dataclass(frozen=True)
+class Surroundings:
+    """What a container is given around it. 0 and empty: no limit, the engine's default.
+
+    `hosts`: NAME:ADDRESS lines for /etc/hosts; `memory` in bytes; `cpus` may be a fraction;
+    `network`: an existing network of the engine.
+    """
+
+    hosts: tuple[str, ...] = ()
+    memory: int = 0
+    cpus: float = 0.0
+    pids: int = 0
+    network: str = ""
+
+
+@dataclass(frozen=True)
 class Limits:
     """Bounds on one trial, all in seconds."""
 
@@ -47,7 +62,8 @@ class Limits:
 class Plan:
     """Everything a trial will do; printed by `--dry-run`.
 
-    `argv` and `entrypoint` empty: as the image says. `env` overrides the image's.
+    `argv` and `entrypoint` empty: as the image says. `env` overrides the image's. `cases` are
+    runs of their own; `ends`: this is one of them, which is over when the program has ended.
     """
 
     image: str
@@ -65,3 +81,7 @@ class Plan:
     watch: Watch = Watch.FULL
     limits: Limits = field(default_factory=Limits)
     platform: str = ""
+    surroundings: Surroundings = Surroundings()
+    cases: tuple[Case, ...] = ()
+    stdin: bytes = b""
+    ends: bool = False
