@@ -37,12 +37,15 @@ class Zones:
         self._done: set[bool] = set()
 
     def needs(self, scene: Scene, entry: Entry) -> Iterable[Need | Finding]:
-        """Name the zones when a program or library that ran can tell local time."""
+        """Name the zones when a kept program, or a library that ran, can tell local time."""
         if self._scene is not scene:
             self._scene, self._done = scene, set()
         if entry.kind is not Kind.FILE or entry.size < MIN_SIZE or len(self._done) == 2:
             return
-        if entry.path not in scene.touched or LIBC.fullmatch(entry.path.rpartition("/")[2]):
+        # A library that nothing used is there for what it is needed by; a program can be started.
+        name = entry.path.rpartition("/")[2]
+        program = entry.executable and ".so" not in name
+        if LIBC.fullmatch(name) or not (program or entry.path in scene.touched):
             return
         names = _names(scene, entry)
         everything = EVERYTHING.search(names) is not None

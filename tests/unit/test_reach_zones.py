@@ -6,7 +6,7 @@ from minify.model import ImageConfig, KeepLevel
 from minify.resolvers import Need, Scene
 from minify.resolvers.zones import make
 from tests.elf_kit import INTERP, elf
-from tests.kit import Content, tree
+from tests.kit import Content, Exec, tree
 
 ROOT = "/usr/share/zoneinfo"
 ZONES: dict[str, Content] = {
@@ -17,7 +17,7 @@ ZONES: dict[str, Content] = {
 }
 
 
-def ask(path: str, content: bytes, *, used: bool = True) -> set[str]:
+def ask(path: str, content: Content, *, used: bool = True) -> set[str]:
     files = tree({**ZONES, path: content})
     touched = frozenset({path} if used else ())
     scene = Scene(files, ImageConfig(), {}, frozenset(), touched, frozenset(), KeepLevel.REACH)
@@ -31,11 +31,16 @@ def test_a_program_that_tells_local_time_has_all_zones_but_no_tables() -> None:
     assert ask("/usr/lib/x.so", elf(("libc.so.6",), imports=("ctime",))) == zones
 
 
+def test_a_program_that_is_kept_has_them_before_it_was_used() -> None:
+    able = Exec(elf(("libc.so.6",), interp=INTERP, imports=("localtime",)))
+    assert f"{ROOT}/Asia/Tokyo" in ask("/usr/bin/date", able, used=False)
+
+
 def test_others_have_none() -> None:
     plain = elf(("libc.so.6",), interp=INTERP, imports=("gmtime_r", "strftime", "st_ctime"))
     assert ask("/usr/bin/app", plain) == set()
     able = elf(("libc.so.6",), interp=INTERP, imports=("localtime",))
-    assert ask("/usr/bin/app", able, used=False) == set()
+    assert ask("/usr/lib/a.so", able, used=False) == set()
     assert ask("/usr/lib/x86_64-linux-gnu/libc.so.6", able) == set()
     assert ask("/usr/bin/script", b"localtime\0" * 9) == set()
 
