@@ -65,6 +65,7 @@ MODULES = (
     "package",
     "plugins",
     "shell",
+    "calls",
     "java",
     "php",
     "ruby",

@@ -1,0 +1,127 @@
+"""Commands that code in a language other than the shell starts by name.
+
+`subprocess.run(["pdftotext", ...])`, `exec("convert ...")`, Perl's backticks: which commands those
+are is seen only when that line runs. In the application's own sources and scripts any literal
+that is a command of the image counts. In libraries only one that is nothing but the command's
+name, and only for commands that the image's author installed: those are what the library is for.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from minify.model import Entry, Finding, KeepLevel, Kind, Reason
+from minify.places import Places, load_places
+from minify.resolvers import Need, Resolver, Scene
+from minify.resolvers.calls_text import commands, kind_of, whole
+
+RULE = "calls"
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+LIMIT = 1 << 20
+LIBRARIES = re.compile(r"/(?:site-packages|dist-packages|node_modules|gems|vendor|pear)/")
+# Libraries that name tools for their own developers, or for installing others.
+NOT_LIBRARIES = re.compile(
+    r"/node_modules/(?:npm|node-gyp|yarn|corepack)/|/(?:pip|setuptools|wheel|distutils|pbr"
+    r"|numpy/(?:f2py|distutils)|scipy/_build_utils|torch/utils|bundler[-\w.]*|rubygems)/"
+    r"|/_?version(?:eer)?\.py$"
+)
+# What libraries name to build, to show or to find out, and do without.
+TOOLS = frozenset({
+    "ar", "as", "bash", "c++", "c89", "c99", "cargo", "cc", "clang", "clang++", "cmake", "cpp",
+    "csh", "docker", "dpkg", "emacs", "f77", "f95", "firefox", "g++", "gcc", "gdb", "gfortran",
+    "go", "hg", "javac", "ld", "less", "lynx", "make", "man", "more", "nano",
+    "npm", "nm", "objdump", "perl", "php", "pip", "pip3", "python", "python2", "python3", "readelf",
+    "rpm", "ruby", "rustc", "strace", "svn", "swig", "systemctl", "test", "valgrind", "vi", "vim",
+    "w3m", "xdg-open", "yarn", "zsh",
+})  # fmt: skip
+
+
+@dataclass
+class _Index:
+    scene: Scene
+    places: Places
+    done: set[str] = field(default_factory=set)
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Where commands are looked up."""
+        told = self.scene.env.get("PATH", DEFAULT_PATH).split(":")
+        return tuple(f.rstrip("/") for f in told if f.startswith("/"))
+
+    def find(self, name: str) -> str | None:
+        """Find a command as execvp(3) does; an absolute one where the commands are."""
+        if "/" in name:
+            path = posixpath.normpath(name)
+            tried = [path] if self.places.commands.match(path) else []
+        else:
+            tried = [f"{folder}/{name}" for folder in self.folders]
+        for path in tried:
+            entry = self.scene.tree.resolve(path).entry
+            if entry is not None and entry.kind is Kind.FILE and entry.executable:
+                return path
+        return None
+
+    def installed(self, path: str) -> bool:
+        """Whether a layer above the base brought a command (in one layer nobody can tell)."""
+        entry = self.scene.tree.resolve(path).entry
+        return entry is not None and (entry.layer > 0 or not self._layered)
+
+    @cached_property
+    def _layered(self) -> bool:
+        """Whether there is more than the base layer."""
+        return any(entry.layer for entry in self.scene.tree.entries.values())
+
+
+class Calls:
+    """Resolver of commands named in source code."""
+
+    name = RULE
+    level = KeepLevel.REACH
+
+    def __init__(self) -> None:
+        self._index: _Index | None = None
+
+    def needs(self, scene: Scene, entry: Entry) -> Iterable[Need | Finding]:
+        """Name the commands that a kept source file may start."""
+        if entry.kind is not Kind.FILE or not 8 <= entry.size <= LIMIT:
+            return
+        if self._index is None or self._index.scene is not scene:
+            self._index = _Index(scene, load_places())
+        index, path = self._index, entry.path
+        library = index.places.vendored.match(path)
+        if library and (not LIBRARIES.search(path) or NOT_LIBRARIES.search(path)):
+            return
+        kind = _kind(index, entry)
+        if not kind:
+            return
+        text = scene.tree.read(path)
+        for name in whole(kind, text) if library else commands(kind, text):
+            yield from _call(index, entry, name, library=library)
+
+
+def _kind(index: _Index, entry: Entry) -> str:
+    """The kind of source; scripts without a suffix have to be executable."""
+    kind = kind_of(entry.path, b"")
+    if kind or not entry.executable or ".so" in entry.path:
+        return kind
+    with index.scene.tree.opener(entry) as stream:
+        return kind_of(entry.path, stream.read(256))
+
+
+def _call(index: _Index, entry: Entry, name: str, *, library: bool) -> Iterable[Need]:
+    key = f"{library}:{name}"
+    if key in index.done or (library and name.rpartition("/")[2] in TOOLS):
+        return
+    index.done.add(key)
+    found = index.find(name)
+    if found is not None and (not library or index.installed(found)):
+        yield Need(found, Reason(RULE, entry.path, f"starts {name}"))
+
+
+def make() -> Resolver:
+    """Make the resolver."""
+    return Calls()

@@ -1,0 +1,69 @@
+"""Commands that source code starts by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from minify.model import ImageConfig, KeepLevel
+from minify.resolvers import Need, Scene
+from minify.resolvers.calls import make
+from minify.resolvers.calls_text import commands, kind_of
+from tests.kit import Content, Exec, tree
+
+TOOLS: dict[str, Content] = {f"/usr/bin/{n}": Exec(b"\x7fELF")
+    for n in (
+        "convert", "id", "date", "env", "sh", "tr", "tesseract", "git", "nice", "gcc", "find"
+    )
+}  # fmt: skip
+
+
+def called(files: Mapping[str, Content], path: str) -> set[str]:
+    made = tree({**TOOLS, **files})
+    scene = Scene(made, ImageConfig(), {}, frozenset(), frozenset(), frozenset(), KeepLevel.REACH)
+    items = make().needs(scene, made.entries[path])
+    return {item.path.rpartition("/")[2] for item in items if isinstance(item, Need)}
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "wanted"),
+    [
+        ("/app/a.py", "import subprocess\nsubprocess.run(['convert', x])", {"convert"}),
+        ("/app/a.py", "import os\nos.system(f'id -u; date {x} | tr a b')", {"id", "date", "tr"}),
+        ("/app/a.py", "import subprocess\nC = '/usr/bin/convert'\n", {"convert"}),
+        ("/app/a.py", "NAMES = ['convert', 'date']", set()),
+        ("/app/a.js", "require('child_process').exec(`convert ${a} | tr a-z A-Z`)",
+         {"convert", "tr"}),
+        ("/app/a.php", "<?php echo shell_exec('nice -n 5 convert x'); `date`;",
+         {"nice", "convert", "date"}),
+        ("/app/a.rb", "out = %x(convert a b)\nIO.popen(%w[date -u])", {"convert", "date"}),
+        ("/usr/sbin/tool", "#!/usr/bin/perl\nmy @l = qx{env - sh -c '. $file && id'};",
+         {"env", "sh", "id"}),
+        ("/app/a.lua", 'local f = io.popen("date -u")', {"date"}),
+        ("/app/notes.txt", "system('convert')", set()),
+    ],
+)  # fmt: skip
+def test_commands_named_in_own_sources(path: str, text: str, wanted: set[str]) -> None:
+    content = Exec(text) if text.startswith("#!") else text
+    assert called({path: content}, path) == wanted
+
+
+def test_of_a_library_only_bare_names_of_installed_programs() -> None:
+    path = "/usr/lib/python3/dist-packages/ocr.py"
+    text = "import subprocess\ncmd = 'tesseract'\nDOC = 'find a text'\ncompiler = 'gcc'\n"
+    assert called({path: text}, path) == {"tesseract"}
+
+
+def test_the_standard_library_and_installers_are_not_asked() -> None:
+    text = "import subprocess\nsubprocess.run(['git'])"
+    for path in ("/usr/lib/python3.11/uuid.py", "/usr/lib/python3/dist-packages/pip/vcs.py"):
+        assert called({path: text}, path) == set()
+
+
+def test_kinds_of_source() -> None:
+    assert kind_of("/app/x.mjs", b"") == "node"
+    assert kind_of("/usr/bin/tool", b"#!/usr/bin/env python3\n") == "python"
+    assert kind_of("/usr/bin/tool", b"#!/bin/sh\n") == ""
+    assert kind_of("/app/Makefile", b"") == ""
+    assert list(commands("python", b"x = 'id'")) == []
