@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from minify.engines import Engine
 from minify.engines.docker_api import make as make_docker
 from minify.errors import EngineError, EnterNamespaceError
+from minify.images.registry import Access
 from minify.store import collect
 from minify.workspace import (
     Home,
@@ -30,24 +31,24 @@ class Swept:
     folders: int
 
 
-def open_engine(name: str, run: Run, home: Home) -> Engine:
+def open_engine(name: str, run: Run, home: Home, access: Access | None = None) -> Engine:
     """Open an engine by name; `auto` takes Docker when it answers, else the embedded one."""
     if name == "embedded":
-        return _embedded(home)
+        return _embedded(home, access)
     try:
-        return make_docker(run.token, run.folder)
+        return make_docker(run.token, run.folder, access)
     except EngineError:
         if name == "docker":
             raise
-        return _embedded(home)
+        return _embedded(home, access)
 
 
-def _embedded(home: Home) -> Engine:
+def _embedded(home: Home, access: Access | None) -> Engine:
     from minify.engines.embedded import make as make_embedded  # here: only where it is used
 
     if os.geteuid() != 0:
         raise EnterNamespaceError
-    return make_embedded(home.path)
+    return make_embedded(home.path, access=access)
 
 
 def sweep(engine: Engine, home: Home) -> Swept:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +14,16 @@ from minify.tree import Tree
 
 @dataclass(frozen=True)
 class Loaded:
-    """An image and its squashed tree. The tree's bytes stay readable while the engine is open."""
+    """An image and its squashed tree. The tree's bytes stay readable while the engine is open.
+
+    `base` gives the squashed tree of the bottom N layers alone; `manifest` is the digest of the
+    image's manifest where its name or place tells it.
+    """
 
     image: Image
     tree: Tree
+    base: Callable[[int], Tree] | None = None
+    manifest: str = ""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,12 +21,20 @@ from docker.utils import kwargs_from_env
 
 from minify.engines import Launch, Loaded
 from minify.engines.docker_container import DockerContainer, Place
-from minify.engines.docker_image import image_of, layer_dirs
-from minify.errors import BuildError, EngineError
-from minify.images.archive import docker_archive_stream
+from minify.engines.docker_image import image_of, layer_dirs, manifest_of
+from minify.engines.docker_source import bring, is_input, send_back
+from minify.errors import BuildError, EngineError, Unsupported, UsageError
+from minify.images.archive import docker_archive_stream, read_docker_archive
+from minify.images.opened import OpenedImage
 from minify.images.overlay import read_overlay
+from minify.images.platforms import check_platform
+from minify.images.registry import Access
+from minify.images.source import open_source
+from minify.images.transports import Transport, parse_location
 from minify.model import Image, OutputImage, Plan
+from minify.steps import step
 from minify.tree import Tree
+from minify.workspace import Run
 
 RUN_LABEL = "io.minify.run"
 HINT_START = "start Docker (or set DOCKER_HOST, or use --engine embedded); see: minify doctor"
@@ -61,12 +70,17 @@ class DockerEngine:
     name = "docker"
     notes: tuple[str, ...] = ()
 
-    def __init__(self, client: Any, token: str, spool: Path) -> None:
+    def __init__(self, client: Any, token: str, spool: Path, access: Access | None = None) -> None:
         self._client = client
         self._token = token
         self._spool = spool
+        self._access = access or Access()
+        self._run = Run(token, spool)
+        self._guests: list[str] = []
+        self._loaded: dict[str, Image] = {}
         self._live: set[DockerContainer] = set()
         self._lock = threading.Lock()
+        self._aborted = False
         self._reaper = ThreadPoolExecutor(2, thread_name_prefix="reaper")
         self.local = _is_local(client)
         # A rootless engine, or its user, cannot reach the containers' network nor read layers.
@@ -77,7 +91,30 @@ class DockerEngine:
         return Place(self.local, self._direct)
 
     def load(self, reference: str, platform: str = "") -> Loaded:
-        """Find an image in the engine and index its tree."""
+        """Find an image in the engine, or bring it in from where its name says; index its tree."""
+        place = parse_location(reference)
+        if place.transport in (Transport.ANY, Transport.DAEMON):
+            return self._own(place.reference, platform)
+        with step("Fetching", image=reference):
+            source = open_source(place, self._folder(), platform, self._access)
+        check_platform(reference, source.image.platform, platform)
+        if name := bring(self._client, source, self._run):
+            self._guests.append(name)
+        found = self._client.inspect_image(source.image.digest)
+        image = image_of(reference, found)
+        self._loaded[reference] = image
+        directories = self._directories(image, found)
+        tree = (directories and self._overlay(directories)) or source.tree
+        manifest = reference.partition("@")[2]
+        if place.transport is not Transport.REGISTRY:
+            manifest = source.manifest
+        return Loaded(image, tree, source.base, manifest)
+
+    def _folder(self) -> Path:
+        """A folder for one image's spooled layers."""
+        return Path(tempfile.mkdtemp(prefix="input-", dir=self._spool))
+
+    def _own(self, reference: str, platform: str) -> Loaded:
         try:
             found = self._client.inspect_image(reference)
         except ImageNotFound as error:
@@ -88,29 +125,37 @@ class DockerEngine:
         except APIError as error:
             raise EngineError(f"cannot inspect {reference}: {error.explanation}") from error
         image = image_of(reference, found)
-        wanted = platform.split("/") if platform else []
-        if wanted and wanted != str(image.platform).split("/")[: len(wanted)]:
-            raise EngineError(
-                f"{reference} is for {image.platform}, not {platform}",
-                hint=f"docker pull --platform {platform} {reference}",
-            )
-        return Loaded(image, self._tree(image, found))
+        check_platform(reference, image.platform, platform)
+        directories = self._directories(image, found)
+        manifest = manifest_of(reference, found)
+        if directories and (tree := self._overlay(directories)):
+            return Loaded(image, tree, lambda count: read_overlay(directories[:count]), manifest)
+        saved = self._saved(image)
+        return Loaded(image, saved.tree, saved.base, manifest)
 
     def find(self, reference: str) -> Image | None:
-        """Look an image up by name or ID."""
+        """Look an image up by name or ID, or one from elsewhere that was loaded before."""
+        if reference in self._loaded:
+            return self._loaded[reference]
         try:
-            return image_of(reference, self._client.inspect_image(reference))
-        except APIError:
+            place = parse_location(reference)
+            if place.transport not in (Transport.ANY, Transport.DAEMON):
+                return None
+            return image_of(reference, self._client.inspect_image(place.reference))
+        except (APIError, UsageError):
             return None
 
-    def _tree(self, image: Image, found: dict[str, Any]) -> Tree:
+    def _directories(self, image: Image, found: dict[str, Any]) -> tuple[Path, ...]:
         directories = layer_dirs(found) if self._direct else ()
-        if directories and len(directories) >= len(image.layers):
-            with contextlib.suppress(PermissionError):
-                return read_overlay(directories)
-        return self._saved_tree(image)
+        return directories if len(directories) >= len(image.layers) else ()
 
-    def _saved_tree(self, image: Image) -> Tree:
+    def _overlay(self, directories: tuple[Path, ...]) -> Tree | None:
+        """The tree of the engine's layer folders, None where only the kernel can follow them."""
+        with contextlib.suppress(PermissionError, Unsupported):
+            return read_overlay(directories)
+        return None
+
+    def _saved(self, image: Image) -> OpenedImage:
         target = self._spool / f"{image.digest.rpartition(':')[2]}.tar"
         try:
             with target.open("wb") as spool:
@@ -118,9 +163,7 @@ class DockerEngine:
                     spool.write(chunk)
         except (APIError, OSError) as error:
             raise EngineError(f"cannot save {image.reference}: {error}") from error
-        from minify.images.archive import read_docker_archive
-
-        return read_docker_archive(target, spool=self._spool).tree
+        return read_docker_archive(target, spool=self._spool)
 
     @contextlib.contextmanager
     def create(self, plan: Plan, image: Image, launch: Launch) -> Iterator[DockerContainer]:
@@ -129,7 +172,10 @@ class DockerEngine:
         container = DockerContainer.create(self._client, plan, image, launch, labels, self._place)
         with self._lock:
             self._live.add(container)
+            aborted = self._aborted
         try:
+            if aborted:  # while it was made: nobody would end it
+                raise EngineError("the run was aborted")
             yield container
         finally:
             # Removing takes the engine a tenth of a second that nobody has to wait for.
@@ -143,13 +189,14 @@ class DockerEngine:
     def abort(self) -> None:
         """Remove every container still there, so that threads waiting on them end."""
         with self._lock:
+            self._aborted = True
             live = list(self._live)
         for container in live:
             container.close()
 
     def save(self, output: OutputImage, *, tag: str = "") -> str:
         """Load an output image into the engine; returns its ID."""
-        layers = [(Path(output.layer_file), output.diff_id)]
+        layers = [(Path(one.file), one.diff_id) for one in output.packed]
         stream = docker_archive_stream(layers, output.config, [tag] if tag else [])
         try:
             for answer in self._client.load_image(stream, quiet=True):
@@ -173,6 +220,9 @@ class DockerEngine:
 
     def remove_image(self, image_id: str) -> None:
         """Remove an image that was saved and not tagged; silent when it is gone or in use."""
+        if is_input(image_id):
+            send_back(self._client, image_id)
+            return
         with contextlib.suppress(APIError):
             if not self._client.inspect_image(image_id).get("RepoTags"):
                 self._client.remove_image(image_id)
@@ -194,6 +244,8 @@ class DockerEngine:
         """Remove what is left and close the connection."""
         self.abort()
         self._reaper.shutdown()
+        for name in self._guests:
+            send_back(self._client, name)
         self._client.close()
 
 
@@ -206,6 +258,9 @@ def _is_local(client: Any) -> bool:
         return False
 
 
-def make(token: str, spool: Path) -> DockerEngine:
-    """Connect to the Docker engine; raises EngineError when none answers."""
-    return DockerEngine(connect(), token, spool)
+def make(token: str, spool: Path, access: Access | None = None) -> DockerEngine:
+    """Connect to the Docker engine; raises EngineError when none answers.
+
+    `access` is how to talk to registries.
+    """
+    return DockerEngine(connect(), token, spool, access)

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from minify.images.transports import full_reference
 from minify.model import Healthcheck, Image, ImageConfig, Layer, Platform
 
 NANO = 1e9
@@ -71,6 +72,17 @@ def _healthcheck(found: dict[str, Any] | None) -> Healthcheck | None:
         (found.get("StartPeriod") or 0) / NANO,
         found.get("Retries") or 3,
     )
+
+
+def manifest_of(reference: str, found: dict[str, Any]) -> str:
+    """The digest of the image's manifest in the registry it was pulled from, or nothing."""
+    name, at, digest = reference.partition("@")
+    if at:
+        return digest
+    repository = full_reference(name).rpartition(":")[0]
+    pairs = [str(item).partition("@") for item in found.get("RepoDigests") or ()]
+    same = [d for n, _, d in pairs if full_reference(n).rpartition(":")[0] == repository]
+    return same[0] if len(same) == 1 else ""
 
 
 def layer_dirs(found: dict[str, Any]) -> tuple[Path, ...]:

@@ -19,7 +19,7 @@ from minify.engines.embedded_layers import complete
 from minify.engines.embedded_rootless import NOTE, check_root
 from minify.engines.embedded_runs import claimed, sweep
 from minify.engines.embedded_runtime import this_machine, working_runtime
-from minify.engines.embedded_source import check_platform, load_into, name_of
+from minify.engines.embedded_source import load_into, name_of
 from minify.engines.embedded_spec import (
     FILES,
     SYSCTLS,
@@ -35,6 +35,8 @@ from minify.engines.embedded_users import identity
 from minify.errors import EngineError, TraceError, UsageError
 from minify.images.archive import full_tag
 from minify.images.config import image_of_config, parse_config
+from minify.images.overlay import read_overlay
+from minify.images.platforms import check_platform, parse_platform, runs_on
 from minify.images.registry import Access
 from minify.images.span import Span
 from minify.model import Entry, Image, Kind, Layer, OutputImage, Plan
@@ -58,7 +60,9 @@ class EmbeddedEngine:
     access: Access = field(default_factory=Access)
     ways: tuple[str, ...] = ("overlay", "tmpfs", "copy")
     _images: dict[str, tuple[tuple[Path, ...], Tree]] = field(default_factory=dict)
+    _loaded: dict[str, Image] = field(default_factory=dict)
     _live: dict[str, EmbeddedContainer] = field(default_factory=dict)
+    _aborted: bool = False
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -67,17 +71,35 @@ class EmbeddedEngine:
 
     def load(self, reference: str, platform: str = "") -> Loaded:
         """Find an image in the store, else where its name says; unpack what is not unpacked yet."""
-        image = self.find(reference)
+        image, manifest = self._stored(reference, platform), ""
         if image is None or not all(self.store.find(layer.diff_id) for layer in image.layers):
-            image = load_into(self.store, reference, platform, self.access)
+            opened = load_into(self.store, reference, platform, self.access)
+            image, manifest = opened.image, opened.manifest
         check_platform(reference, image.platform, platform)
-        return Loaded(image, self._tree(image))
+        directories, tree = self._known(image)
+        # Layers as stored are compressed, or their sizes not known any more: count the content.
+        image = replace(image, size=tree.content_bytes)
+        self._loaded[reference] = image
+        # A registry's image is asked for its manifest once only: the same answer every time.
+        manifest = "" if name_of(reference) else manifest
+        return Loaded(image, tree, lambda count: read_overlay(directories[:count]), manifest)
 
     def find(self, reference: str) -> Image | None:
         """Look an image up that was saved or loaded once: by name or by digest."""
-        digest = reference
+        return self._loaded.get(reference) or self._stored(reference, "")
+
+    def _stored(self, reference: str, platform: str) -> Image | None:
+        """An image of the store for a platform (any, when empty); else of whatever platform."""
+        names, wanted = self.store.names(), parse_platform(platform) if platform else None
+        digests = [reference]
         with contextlib.suppress(UsageError):
-            digest = self.store.names().get(name_of(reference), reference)
+            known = (names.get(name_of(reference, platform)), names.get(name_of(reference)))
+            digests = [d for d in known if d] or digests
+        found = [image for digest in digests if (image := self._remembered(reference, digest))]
+        fit = (i for i in found if wanted is None or runs_on(i.platform, wanted))
+        return next(fit, None)
+
+    def _remembered(self, reference: str, digest: str) -> Image | None:
         config = self.store.image(digest) if DIGEST.fullmatch(digest) else None
         if config is None:
             return None
@@ -112,6 +134,8 @@ class EmbeddedEngine:
             self._live[container.id] = container
             try:
                 container.create(request)
+                if self._aborted:  # while it was made: nobody would end it
+                    raise EngineError("the run was aborted")
                 yield container
             finally:
                 self._live.pop(container.id, None)
@@ -140,6 +164,7 @@ class EmbeddedEngine:
         if not self.machine.rootless:
             spec["linux"]["cgroupsPath"] = f"/{container_id}"
         (folder / "config.json").write_text(json.dumps(spec), encoding="utf-8")
+        (folder / "stdin").write_bytes(plan.stdin)
         return {
             "id": container_id,
             "bundle": str(folder),
@@ -154,6 +179,7 @@ class EmbeddedEngine:
             "volumes": volumes,
             "empty_files": ["/.dockerenv"],
             "sysctls": SYSCTLS,
+            "stdin": str(folder / "stdin"),
             "log": str(folder / "output"),
             "log_limit": LOG_LIMIT,
             "mounts": spec["mounts"],
@@ -161,9 +187,9 @@ class EmbeddedEngine:
 
     def save(self, output: OutputImage, *, tag: str = "") -> str:
         """Put an output image into the store; returns its ID."""
-        size = Path(output.layer_file).stat().st_size
-        tar = Span(Path(output.layer_file), 0, size)
-        self.store.layer(output.diff_id, tar)
+        for one in output.packed:
+            path = Path(one.file)
+            self.store.layer(one.diff_id, Span(path, 0, path.stat().st_size))
         self.store.add_image(output.digest, output.config)
         if tag:
             self.tag(output.digest, tag)
@@ -186,6 +212,7 @@ class EmbeddedEngine:
 
     def abort(self) -> None:
         """End every container still there, so that threads waiting on them end."""
+        self._aborted = True
         for container in list(self._live.values()):
             container.probe.finish()
 

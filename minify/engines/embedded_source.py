@@ -6,32 +6,48 @@ import contextlib
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from minify.errors import EngineError
-from minify.images.archive import full_tag, read_docker_archive
-from minify.images.oci import Choice, read_oci_archive, read_oci_layout
+from minify.images.archive import full_tag
+from minify.images.oci import Choice, read_oci_layout
 from minify.images.opened import OpenedImage
+from minify.images.platforms import check_platform, host_platform, parse_platform, runs_on
 from minify.images.registry import Access, pull
+from minify.images.source import PULLED, open_source
 from minify.images.transports import IMAGE_ID, Location, Transport, parse_location
-from minify.model import Image, Platform
+from minify.model import Image
 from minify.store import FETCHED, Store
 from minify.workspace import key_of
 
 AT_ONCE = 4
-PULLED = "pulled"  # the tag inside a pull's own layout
 
 
-def name_of(reference: str) -> str:
-    """The name the store keeps an image under, empty for one that is read from a file each time."""
+def name_of(reference: str, platform: str = "") -> str:
+    """The name the store keeps an image under, empty for one that is read from a file each time.
+
+    An image for another platform than this machine's has a name of its own.
+    """
     place = parse_location(reference)
     if place.transport not in (Transport.ANY, Transport.REGISTRY):
         return ""
-    return "" if IMAGE_ID.fullmatch(place.reference) else full_tag(place.reference)
+    if IMAGE_ID.fullmatch(place.reference):
+        return ""
+    wanted = parse_platform(platform) if platform else host_platform()
+    foreign = "" if runs_on(host_platform(), wanted) else f" {wanted}"
+    return full_tag(place.reference) + foreign
 
 
-def load_into(store: Store, reference: str, platform: str, access: Access) -> Image:
+@dataclass(frozen=True)
+class Opened:
+    """An image brought into the store, and the digest of its manifest where a layout named one."""
+
+    image: Image
+    manifest: str = ""
+
+
+def load_into(store: Store, reference: str, platform: str, access: Access) -> Opened:
     """Bring an image into the store from where its name says; raises EngineError, UsageError.
 
     One from a registry keeps its name there, so that it is not fetched again.
@@ -43,10 +59,9 @@ def load_into(store: Store, reference: str, platform: str, access: Access) -> Im
         with ThreadPoolExecutor(AT_ONCE) as pool:
             list(pool.map(store.layer, tars, tars.values()))
         store.add_image(source.image.digest, source.image.config.raw, kind=FETCHED)
-        if name := name_of(reference):
+        if name := name_of(reference, platform):
             store.set_name(name, source.image.digest)
-            return replace(source.image, reference=reference)
-        return source.image
+        return Opened(replace(source.image, reference=reference), source.manifest)
 
 
 @contextlib.contextmanager
@@ -56,14 +71,9 @@ def _opened(store: Store, place: Location, platform: str, access: Access) -> Ite
         for name in store.layer_names():
             # The readers take a spooled layer of that name as it is, in place of unpacking it.
             (spool / f"{name}.tar").touch()
-        path, choice = Path(place.path), Choice(place.tag, platform)
-        if place.transport is Transport.OCI:
-            yield read_oci_layout(path, spool=spool, choice=choice)
-        elif place.transport is Transport.OCI_ARCHIVE:
-            yield read_oci_archive(path, spool=spool, choice=choice)
-        elif place.transport is Transport.DOCKER_ARCHIVE:
-            yield read_docker_archive(path, spool=spool, tag=place.tag)
-        elif place.transport is Transport.DAEMON or IMAGE_ID.fullmatch(place.reference):
+        if place.transport.on_disk or place.transport is Transport.DAEMON:
+            yield open_source(place, spool, platform, access)
+        elif IMAGE_ID.fullmatch(place.reference):
             raise EngineError(
                 f"the embedded engine has no image {place.reference}",
                 hint="use --engine docker, or name a file or a registry's image",
@@ -79,15 +89,7 @@ def _pulled(store: Store, reference: str, platform: str, access: Access) -> Iter
     key = key_of(reference, platform)
     layout = store.home / "pulls" / key
     with store.locked(key):
+        layout.mkdir(parents=True, exist_ok=True)
         pull(reference, layout, PULLED, platform=platform, access=access)
         yield layout
         shutil.rmtree(layout, ignore_errors=True)
-
-
-def check_platform(reference: str, found: Platform, wanted: str) -> None:
-    """Raise EngineError when an image is for another platform than the one asked for."""
-    parts = wanted.split("/") if wanted else []
-    if parts and parts != str(found).split("/")[: len(parts)]:
-        raise EngineError(
-            f"{reference} is for {found}, not {wanted}", hint="leave --platform out, or pull again"
-        )

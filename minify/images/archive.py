@@ -18,33 +18,33 @@ from minify.images.tar_header import END, padding, plain_file
 from minify.images.tar_read import members
 from minify.images.transports import full_reference
 from minify.images.unpack import Blob, compression, unpack_all, unpacked
-from minify.images.write import chunks
 from minify.model import Layer
 from minify.tree import MAX_LINKS
 
 MANIFEST = "manifest.json"
 MEMBERS_MAX = 200_000
 LayerFile = tuple[Path, str]  # an uncompressed layer tar and its diff_id
+LayerSpan = tuple[Span, str]
 
 
 def docker_archive_stream(
-    layers: Sequence[LayerFile], config_json: str, tags: Sequence[str]
+    layers: Sequence[LayerFile | LayerSpan], config_json: str | bytes, tags: Sequence[str]
 ) -> Iterator[bytes]:
     """Yield a docker-archive piece by piece, so that it needs no second copy on disk.
 
     `layers` bottom first. The same arguments give the same bytes.
     """
-    config = config_json.encode()
+    config = config_json.encode() if isinstance(config_json, str) else config_json
     config_name = hashlib.sha256(config).hexdigest() + ".json"
     names = [diff_id.rpartition(":")[2] + ".tar" for _, diff_id in layers]
     manifest = [{"Config": config_name, "Layers": names, "RepoTags": [full_tag(t) for t in tags]}]
     yield from _member("manifest.json", canonical(manifest).encode())
     yield from _member(config_name, config)
-    for name, path in dict(zip(names, (p for p, _ in layers), strict=True)).items():
-        size = path.stat().st_size
-        yield plain_file(name, size)
-        yield from chunks(path)
-        yield padding(size)
+    for name, place in dict(zip(names, (p for p, _ in layers), strict=True)).items():
+        span = place if isinstance(place, Span) else Span(place, 0, place.stat().st_size)
+        yield plain_file(name, span.size)
+        yield from span.chunks()
+        yield padding(span.size)
     yield END
 
 
@@ -147,7 +147,7 @@ def read_docker_archive(
     tars = unpack_all(blobs, spool, limits)
     layers = [Layer(d, d, tar.size) for d, tar in zip(diff_ids, tars, strict=True)]
     reference = next(iter(item.get("RepoTags") or ()), f"docker-archive:{path}")
-    return OpenedImage(image_of_config(reference, config, layers), tars, limits)
+    return OpenedImage(image_of_config(reference, config, layers), tars, limits, config)
 
 
 def _part(path: Path, found: Mapping[str, Span], name: str) -> Span:

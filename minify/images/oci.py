@@ -142,7 +142,7 @@ class _Reader:
         image = image_of_config(reference, config, nouns)
         if choice.platform and not runs_on(image.platform, choice.wanted):
             raise EngineError(f"{reference} is for {image.platform}, not {choice.platform}")
-        return OpenedImage(image, tars, self.limits)
+        return OpenedImage(image, tars, self.limits, config, manifest.digest)
 
     def _layers(self, layers: list[Descriptor], diff_ids: list[str]) -> tuple[Span, ...]:
         pairs = zip(layers, diff_ids, strict=True)

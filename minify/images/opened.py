@@ -14,11 +14,16 @@ from minify.tree import Tree
 
 @dataclass(frozen=True)
 class OpenedImage:
-    """An image and its uncompressed layer tars, bottom first, verified against their diff_ids."""
+    """An image and its uncompressed layer tars, bottom first, verified against their diff_ids.
+
+    `config` is its configuration as stored; `manifest` its manifest's digest, where it has one.
+    """
 
     image: Image
     layers: tuple[Span, ...]
     limits: bounds.Limits = field(default=bounds.DEFAULT)
+    config: bytes = b""
+    manifest: str = ""
 
     @cached_property
     def tree(self) -> Tree:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from minify.errors import UsageError
+from minify.errors import EngineError, UsageError
 from minify.model import Platform
 
 ALIASES = {
@@ -46,6 +46,15 @@ def runs_on(candidate: Platform, wanted: Platform) -> bool:
     """Whether a candidate's code runs on the wanted platform: a lower variant does too."""
     same = (candidate.os, candidate.architecture) == (wanted.os, wanted.architecture)
     return same and _rank(candidate) <= _rank(wanted)
+
+
+def check_platform(reference: str, found: Platform, wanted: str) -> None:
+    """Raise EngineError when an image is for another platform than the one asked for."""
+    if wanted and not runs_on(found, parse_platform(wanted)):
+        raise EngineError(
+            f"{reference} is for {found}, not {wanted}",
+            hint=f"choose with --platform: {found}; or pull the one for {wanted}",
+        )
 
 
 def best(candidates: Sequence[Platform | None], wanted: Platform) -> int | None:

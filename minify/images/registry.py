@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minify.errors import EngineError, MinifyError
+from minify.images.archive import full_tag
 from minify.images.config import image_of_config
 from minify.images.platforms import parse_platform
+from minify.images.transports import IMAGE_ID
 from minify.model import Image
 from minify.run import program, run
 
@@ -79,6 +81,17 @@ def push(folder: Path, tag: str, reference: str, *, access: Access = Access()) -
         ["copy", "--quiet", "--preserve-digests", f"--retry-times={access.retries}",
          *access.flags("dest-"), f"oci:{folder}:{tag}", f"docker://{reference}"],
         f"cannot push {reference}", access.timeout,
+    )  # fmt: skip
+
+
+def fetch_daemon(reference: str, sink: Path, *, access: Access = Access()) -> None:
+    """Save an image of a Docker engine as a docker-archive, unchanged; raises EngineError."""
+    name = f"sha256:{reference.removeprefix('sha256:')}" if IMAGE_ID.fullmatch(reference) else (
+        full_tag(reference)
+    )  # fmt: skip
+    _skopeo(
+        ["copy", "--quiet", f"docker-daemon:{name}", f"docker-archive:{sink}"],
+        f"cannot fetch {reference} from the Docker engine", access.timeout,
     )  # fmt: skip
 
 

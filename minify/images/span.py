@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -43,6 +44,12 @@ class Span:
         if len(data) != self.size:
             raise EngineError(f"{self.path} is cut short", hint="copy or save it again")
         return data
+
+    def chunks(self) -> Iterator[bytes]:
+        """Read these bytes piece by piece."""
+        with self.open() as stream:
+            while piece := stream.read(CHUNK):
+                yield piece
 
     def sha256(self) -> str:
         """The digest of these bytes in OCI notation."""

@@ -50,8 +50,19 @@ class KeepSet:
 
 
 @dataclass(frozen=True)
+class PackedLayer:
+    """A layer of a packed image: the file that holds its tar."""
+
+    diff_id: str
+    file: str
+
+
+@dataclass(frozen=True)
 class OutputImage:
-    """A packed image: the file that holds its layer, its identity, and its sizes in bytes."""
+    """A packed image: the file that holds its layer, its identity, and its sizes in bytes.
+
+    Of several layers, `layers` has all, bottom first, and `diff_id` and `layer_file` are the last.
+    """
 
     digest: str
     diff_id: str
@@ -59,6 +70,12 @@ class OutputImage:
     layer_file: str
     size: int
     files: int
+    layers: tuple[PackedLayer, ...] = ()
+
+    @property
+    def packed(self) -> tuple[PackedLayer, ...]:
+        """All layers, bottom first."""
+        return self.layers or (PackedLayer(self.diff_id, self.layer_file),)
 
 
 @dataclass(frozen=True, order=True)

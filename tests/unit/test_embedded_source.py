@@ -52,11 +52,11 @@ def skopeo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_layers_shared_by_images_are_unpacked_once(store: Store, tmp_path: Path) -> None:
     base, one, two = mine(item("b", "base")), mine(item("o", "1")), mine(item("t", "2"))
-    first = load_into(store, f"oci:{layout(tmp_path / 'one', base, one)}", "", ONCE)
+    first = load_into(store, f"oci:{layout(tmp_path / 'one', base, one)}", "", ONCE).image
     shared = store.find(first.layers[0].diff_id)
     assert shared is not None
     before = shared.stat().st_ctime_ns
-    second = load_into(store, f"oci:{layout(tmp_path / 'two', base, two)}", "", ONCE)
+    second = load_into(store, f"oci:{layout(tmp_path / 'two', base, two)}", "", ONCE).image
     assert second.layers[0] == first.layers[0]
     assert shared.stat().st_ctime_ns == before
     assert len(store.layer_names()) == 3
@@ -67,13 +67,13 @@ def test_layers_shared_by_images_are_unpacked_once(store: Store, tmp_path: Path)
 
 def test_an_image_with_the_same_layer_twice(store: Store, tmp_path: Path) -> None:
     same = mine(item("x", "1"))
-    image = load_into(store, f"oci:{layout(tmp_path / 'l', same, same)}", "", ONCE)
+    image = load_into(store, f"oci:{layout(tmp_path / 'l', same, same)}", "", ONCE).image
     assert len(image.layers) == 2 and len(store.layer_names()) == 1
 
 
 def test_a_docker_archive(store: Store, tmp_path: Path) -> None:
     (tmp_path / "a.tar").write_bytes(docker_archive([mine(item("x", "1"))]))
-    image = load_into(store, f"docker-archive:{tmp_path}/a.tar", "", ONCE)
+    image = load_into(store, f"docker-archive:{tmp_path}/a.tar", "", ONCE).image
     path = store.find(image.layers[0].diff_id)
     assert path and (path / "x").read_text() == "1"
 
@@ -93,14 +93,14 @@ def test_another_platform(store: Store, tmp_path: Path) -> None:
 
 
 def test_a_pulled_image_keeps_its_name(store: Store, skopeo: Path) -> None:
-    image = load_into(store, "example.test/team/app", "linux/amd64", ONCE)
+    image = load_into(store, "example.test/team/app", "linux/amd64", ONCE).image
     assert store.names() == {"example.test/team/app:latest": image.digest}
     path = store.find(image.layers[0].diff_id)
     assert path and (path / "a").read_text() == "far"
     call = skopeo.read_text()
     assert "docker://example.test/team/app" in call and "--override-arch=amd64" in call
     assert not list((store.home / "pulls").iterdir())
-    again = load_into(store, "docker://example.test/team/app:2", "", ONCE)
+    again = load_into(store, "docker://example.test/team/app:2", "", ONCE).image
     assert again.digest == image.digest and len(store.names()) == 2
     assert image.reference == "example.test/team/app"
 
@@ -114,11 +114,34 @@ def test_a_pull_that_fails(store: Store, tmp_path: Path, skopeo: Path) -> None:
     assert store.names() == {}
 
 
-@pytest.mark.parametrize("reference", ["docker-daemon:app:1", "sha256:" + "1" * 64, "0123456789ab"])
+@pytest.mark.parametrize("reference", ["sha256:" + "1" * 64, "0123456789ab"])
 def test_what_only_another_engine_has(store: Store, skopeo: Path, reference: str) -> None:
     with pytest.raises(EngineError):
         load_into(store, reference, "", ONCE)
     assert not skopeo.exists()
+
+
+def test_an_image_of_the_docker_engine(store: Store, tmp_path: Path, skopeo: Path) -> None:
+    (tmp_path / "saved.tar").write_bytes(docker_archive([mine(item("x", "1"))]))
+    (tmp_path / "bin" / "skopeo").write_text(
+        "#!/bin/sh\n"
+        f'echo "$@" >>{tmp_path}/calls\n'
+        f'for last; do :; done; cp {tmp_path}/saved.tar "${{last#docker-archive:}}"\n'
+    )
+    image = load_into(store, "docker-daemon:app", "", ONCE).image
+    path = store.find(image.layers[0].diff_id)
+    assert path and (path / "x").read_text() == "1"
+    assert image.reference == "docker-daemon:app" and store.names() == {}
+    load_into(store, "docker-daemon:" + "1" * 64, "", ONCE)
+    calls = skopeo.read_text().splitlines()
+    assert " docker-daemon:app:latest " in calls[0]
+    assert f" docker-daemon:sha256:{'1' * 64} " in calls[1]
+
+
+def test_an_image_for_another_platform_has_a_name_of_its_own(store: Store) -> None:
+    foreign = "linux/s390x" if os.uname().machine != "s390x" else "linux/amd64"
+    assert name_of("app", foreign) == f"app:latest {foreign}"
+    assert name_of("app", f"linux/{os.uname().machine}") == "app:latest"
 
 
 def test_names() -> None:
