@@ -30,7 +30,7 @@ from typing import Any
 from minify.bench import Bench
 from minify.codec import dumps, loads, to_plain
 from minify.errors import BuildError, Exit, MinifyError
-from minify.model import OutputImage
+from minify.model import OutputImage, PackedLayer
 from minify.names import check_tag, default_tag
 from minify.options import Options
 from minify.report import Report
@@ -142,24 +142,32 @@ def find(cache: Path, key: str) -> Entry | None:
         document = json.loads(body)
         report = loads(document["report"], Report)
         output = loads(document["output"], OutputImage)
+        if document["key"] != key or not _coherent(report, output):
+            return None
     except (OSError, ValueError, KeyError, TypeError, MinifyError):
         return None
-    if document["key"] != key or not _coherent(report, output):
-        return None
-    return Entry(report, replace(output, layer_file=str(_layer_file(cache, output))))
+    return Entry(report, _in_cache(cache, output))
+
+
+def _in_cache(cache: Path, output: OutputImage) -> OutputImage:
+    """The same image with its layers where the cache has them."""
+    layers = tuple(
+        PackedLayer(one.diff_id, str(cache / "layers" / f"{one.diff_id.rpartition(':')[2]}.tar"))
+        for one in output.packed
+    )
+    return replace(output, layer_file=layers[-1].file, layers=layers if output.layers else ())
 
 
 def _result_file(cache: Path, key: str) -> Path:
     return cache / "results" / f"{key}.json"
 
 
-def _layer_file(cache: Path, output: OutputImage) -> Path:
-    return cache / "layers" / f"{output.diff_id.rpartition(':')[2]}.tar"
-
-
 def _coherent(report: Report, output: OutputImage) -> bool:
     config = "sha256:" + hashlib.sha256(output.config.encode()).hexdigest()
-    return config == output.digest == report.minified.digest and output.diff_id in output.config
+    if not config == output.digest == report.minified.digest:
+        return False
+    diff_ids = json.loads(output.config)["rootfs"]["diff_ids"]
+    return bool(diff_ids == [layer.diff_id for layer in output.packed])
 
 
 def restore(bench: Bench, options: Options, entry: Entry) -> Report | None:
@@ -175,7 +183,7 @@ def restore(bench: Bench, options: Options, entry: Entry) -> Report | None:
     check_tag(engine, tag, source, force=options.force)
     image_id = output.digest
     if engine.find(image_id) is None:
-        if not _whole(output):
+        if not all(_whole(layer) for layer in output.packed):
             return None
         image_id = engine.save(output)
         remember_image(bench.run, image_id)
@@ -190,9 +198,9 @@ def restore(bench: Bench, options: Options, entry: Entry) -> Report | None:
     )
 
 
-def _whole(output: OutputImage) -> bool:
+def _whole(layer: PackedLayer) -> bool:
     try:
-        return "sha256:" + _sha256(Path(output.layer_file)) == output.diff_id
+        return "sha256:" + _sha256(Path(layer.file)) == layer.diff_id
     except OSError:
         return False
 
@@ -202,12 +210,13 @@ def store(cache: Path, key: str, report: Report, output: OutputImage) -> bool:
     if not key or report.exit_code != Exit.OK or not report.tagged:
         return False
     body = json.dumps({"key": key, "report": dumps(report), "output": dumps(output)})
-    layer, result = _layer_file(cache, output), _result_file(cache, key)
+    result = _result_file(cache, key)
     try:
-        for folder in (layer.parent, result.parent):
+        for folder in (cache / "layers", result.parent):
             folder.mkdir(parents=True, exist_ok=True)
-        if not layer.exists() or not _whole(replace(output, layer_file=str(layer))):
-            _put_layer(Path(output.layer_file), layer)
+        for made, kept in zip(output.packed, _in_cache(cache, output).packed, strict=True):
+            if not _whole(kept):
+                _put_layer(Path(made.file), Path(kept.file))
         write_document(result, hashlib.sha256(body.encode()).hexdigest() + "\n" + body)
         prune(cache, LIMIT)
     except (OSError, BuildError):
@@ -237,11 +246,12 @@ def prune(cache: Path, limit: int) -> None:
     kept: set[Path] = set()
     for result in results:
         entry = find(cache, result.stem)
-        layer = Path(entry.output.layer_file) if entry else None
-        size = sum(p.stat().st_size for p in {*kept, layer} if p and p.exists())
-        if layer is None or not layer.exists() or (size > limit and kept):
+        layers = {Path(layer.file) for layer in entry.output.packed} if entry else set()
+        whole = bool(layers) and all(p.exists() for p in layers)
+        size = sum(p.stat().st_size for p in kept | layers) if whole else 0
+        if not whole or (size > limit and kept):
             result.unlink(missing_ok=True)
         else:
-            kept.add(layer)
+            kept |= layers
     for layer in set(cache.glob("layers/*.tar")) - kept:
         layer.unlink(missing_ok=True)

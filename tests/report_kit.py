@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from minify.gates import GateResult
-from minify.model import Difference, Finding, OutputImage, Platform, Verdict
+from minify.model import Difference, Finding, OutputImage, PackedLayer, Platform, Verdict
 from minify.report import DriveResult, Report, Side
 
 GOOD = Report(
@@ -68,14 +68,17 @@ BAD = replace(
 )
 
 
-def output(folder: Path, content: bytes = b"layer") -> OutputImage:
-    """A packed image whose layer is at `folder`/layer.tar; its digests are true."""
-    layer = folder / "layer.tar"
-    layer.write_bytes(content)
-    diff_id = "sha256:" + hashlib.sha256(content).hexdigest()
-    config = json.dumps({"rootfs": {"type": "layers", "diff_ids": [diff_id]}})
+def output(folder: Path, *contents: bytes) -> OutputImage:
+    """A packed image whose layers are files in `folder`; its digests are true."""
+    layers = []
+    for number, content in enumerate(contents or (b"layer",)):
+        file = folder / f"layer-{number}.tar"
+        file.write_bytes(content)
+        layers.append(PackedLayer("sha256:" + hashlib.sha256(content).hexdigest(), str(file)))
+    config = json.dumps({"rootfs": {"type": "layers", "diff_ids": [x.diff_id for x in layers]}})
     digest = "sha256:" + hashlib.sha256(config.encode()).hexdigest()
-    return OutputImage(digest, diff_id, config, str(layer), len(content), 1)
+    last, several = layers[-1], tuple(layers) if len(layers) > 1 else ()
+    return OutputImage(digest, last.diff_id, config, last.file, 5, 1, several)
 
 
 def report_of(packed: OutputImage, **changes: Any) -> Report:

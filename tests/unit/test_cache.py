@@ -158,7 +158,7 @@ class Images:
         return self.images.get(reference)
 
     def save(self, packed: OutputImage, *, tag: str = "") -> str:
-        self.saved.append(Path(packed.layer_file).read_bytes())
+        self.saved += [Path(layer.file).read_bytes() for layer in packed.packed]
         raw = json.dumps({"config": {"Labels": {SOURCE_LABEL: SOURCE}}})
         self.images[packed.digest] = image(packed.digest, packed.digest, raw)
         return packed.digest
@@ -309,6 +309,20 @@ def test_results_share_a_layer(tmp_path: Path) -> None:
         assert store(folder, key(replace(PLAIN, user=user)), report_of(made), made)
     assert len(list(folder.glob("layers/*"))) == 1
     assert len(list(folder.glob("results/*"))) == 2
+
+
+def test_an_image_of_several_layers_comes_back(
+    bench: Bench, engine: Images, tmp_path: Path
+) -> None:
+    made = output(tmp_path, b"base", b"application")
+    assert store(tmp_path / "cache", key(), report_of(made), made)
+    for layer in made.packed:
+        Path(layer.file).unlink()
+    assert restored(bench, tmp_path / "cache")
+    assert engine.saved == [b"base", b"application"]
+    (tmp_path / "cache/layers" / f"{made.packed[0].diff_id.removeprefix('sha256:')}.tar").unlink()
+    engine.images.pop(made.digest)
+    assert not restored(bench, tmp_path / "cache")
 
 
 def test_an_empty_key_finds_nothing(folder: Path) -> None:
