@@ -15,6 +15,7 @@ from functools import cached_property
 from minify.folders import Bounds, is_shared, own_root, whole
 from minify.model import Entry, Finding, KeepLevel, Kind, Reason
 from minify.resolvers import Need, Resolver, Scene
+from minify.resolvers.ruby_data import EXTENSION_SOURCE, GEM_EXTRAS, IMPLICIT, TOOLS
 from minify.resolvers.ruby_source import Requires, dependencies, read_requires
 from minify.syntax import LIMIT
 from minify.tree import glob_regex
@@ -24,21 +25,8 @@ SOURCE = (".rb", ".ru", ".rake", ".gemspec", ".builder", ".jbuilder")
 NAMED = frozenset({"Gemfile", "Rakefile", "Capfile", "Guardfile"})
 INTERPRETER = re.compile(r"ruby[\d.]*|libruby[-\d.]*\.so[\d.]*")
 GEM_FOLDER = re.compile(r"(?P<home>.*)/gems/(?P<full>[^/]+)")
+EXTENSION = re.compile(r"(?P<home>.*)/extensions/[^/]+/[^/]+/(?P<full>[^/]+)/")
 GEM_NAME = re.compile(r"(?P<name>.+?)-(?P<version>\d[^/]*|[0-9a-f]{7,})")
-# Required by C code of the interpreter when first used, so no source says so.
-IMPLICIT = ("unicode_normalize/normalize", "unicode_normalize/tables", "pp", "prettyprint", "set",
-            "monitor", "rbconfig", "socket", "etc", "io/console", "io/wait", "rational", "complex",
-            "enc/encdb", "enc/trans/transdb", "continuation", "error_highlight",
-            "did_you_mean", "syntax_suggest/core_ext", "random/formatter")  # fmt: skip
-# Developer tools in the standard library: followed only from applications, never from within.
-TOOLS = frozenset({"bundler", "rdoc", "irb", "reline", "debug", "racc", "rinda", "minitest",
-                   "rake", "test", "mkmf", "power_assert", "typeprof", "rbs"})  # fmt: skip
-# In a gem's own folder, for its developers.
-GEM_EXTRAS = frozenset({"test", "tests", "spec", "specs", "doc", "docs", "rdoc", "examples",
-                        "example", "benchmark", "benchmarks", "features", "sample", "samples",
-                        "contrib", "Rakefile", "Gemfile", "Gemfile.lock"})  # fmt: skip
-EXTENSION_SOURCE = (".c", ".h", ".cc", ".cpp", ".hpp", ".o", ".rs", ".java", ".rl", ".y", ".log",
-                    "Makefile", "extconf.rb")  # fmt: skip
 LOGS = (".out", ".log")
 SHELVES = frozenset({"/var/www", "/srv/www", "/usr/share/rubygems-integration"})
 APP = Bounds(files=60_000, size=512 * 1024 * 1024)
@@ -124,7 +112,10 @@ class _Here:
         return frozenset(g for path in self.scene.touched if (g := self.gem_of(path)))
 
     def gem_of(self, path: str) -> str | None:
-        """The folder of the gem a path is in."""
+        """The folder of the gem a path is in; what was built for a gem lies apart from it."""
+        built = EXTENSION.match(path)
+        if built and (folder := f"{built['home']}/gems/{built['full']}") in self.gems:
+            return folder
         at = path.find("/gems/")
         while at >= 0:
             folder = "/".join([path[:at], "gems", path[at + 6 :].partition("/")[0]])
@@ -217,8 +208,10 @@ def _around(here: _Here, entry: Entry) -> Iterator[Need | Finding]:
         yield from _library(here, entry.path, root)
     elif entry.path in here.scene.touched:
         folder = own_root(here.scene.tree, entry.path, SHELVES)
-        library = "/specifications/" in entry.path or any(
-            f"{root}/".startswith(f"{folder}/") for root in here.roots
+        library = (
+            "/specifications/" in entry.path
+            or here.scene.tree.get(f"{folder}/specifications") is not None
+            or any(f"{root}/".startswith(f"{folder}/") for root in here.roots)
         )
         if folder and not library and here.first(folder):
             yield from _application(here, folder, entry.path)

@@ -215,3 +215,18 @@ def test_a_tool_is_followed_within_itself_and_from_vendors_but_not_from_the_stan
     assert f"{LIB}/bundler.rb" not in found
     assert parser in ask(files, "/usr/lib/ruby/vendor_ruby/css.rb")[0]
     assert parser not in ask(files, f"{LIB}/net/odd.rb")[0]
+
+
+def test_what_was_built_for_a_gem_brings_the_gem_and_not_its_neighbours() -> None:
+    home = "/usr/lib/x86_64-linux-gnu/rubygems-integration/3.1.0"
+    files = {
+        f"{home}/specifications/nio-2.5.gemspec": "",
+        f"{home}/gems/nio-2.5/lib/nio.rb": "",
+        f"{home}/extensions/x86_64-linux/3.1.0/nio-2.5/nio_ext.so": "",
+        f"{home}/specifications/other-1.0.gemspec": "",
+        f"{home}/gems/other-1.0/lib/other.rb": "",
+    }
+    built = f"{home}/extensions/x86_64-linux/3.1.0/nio-2.5/nio_ext.so"
+    found, _ = ask(files, built)
+    assert found >= {f"{home}/gems/nio-2.5/lib/nio.rb", f"{home}/specifications/nio-2.5.gemspec"}
+    assert f"{home}/gems/other-1.0/lib/other.rb" not in found
