@@ -58,6 +58,7 @@ MODULES = (
     "elf",
     "script",
     "system",
+    "accounts",
     "owntree",
     "data",
     "told",
