@@ -24,6 +24,7 @@ SHELVES = [
     {"trial", "compare", "gates"},
     {"watch", "drive"},
     {"names", "lock", "config", "doctor"},
+    {"compose"},
     {"drives", "documents", "options"},
     {"bench"},
     {"engines"},
@@ -36,6 +37,7 @@ KEEPERS = {
     "docker": {
         "engines/docker_api.py",
         "engines/docker_build.py",
+        "engines/docker_companions.py",
         "engines/docker_container.py",
         "engines/docker_source.py",
     },

@@ -12,10 +12,12 @@ import click
 
 from minify.cli.ci_options import ci_given
 from minify.cli.probe_options import PROBES, probes_given
+from minify.compose import with_compose
 from minify.config import base_options, mount_from, source_date_epoch
 from minify.errors import UsageError
 from minify.model import KeepLevel
 from minify.options import Options
+from minify.run import users_environment
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 _RUN: tuple[Decorator, ...] = (
@@ -86,6 +88,8 @@ def gather(image: str | None, command: tuple[str, ...], flags: dict[str, Any]) -
         "limits": _limits(options, flags),
     }
     made = replace(options, **{k: v for k, v in given.items() if v is not None})
+    if made.compose:
+        made = with_compose(made, users_environment())
     if not made.image and not made.context:
         raise UsageError(
             "no image named", hint="minify build IMAGE, or --context DIR, or image: in minify.yaml"

@@ -20,6 +20,7 @@ from docker.errors import APIError, DockerException, ImageNotFound
 from docker.utils import kwargs_from_env
 
 from minify.engines import Launch, Loaded
+from minify.engines.docker_companions import accompanied
 from minify.engines.docker_container import DockerContainer, Place
 from minify.engines.docker_image import image_of, layer_dirs, manifest_of
 from minify.engines.docker_source import bring, is_input, send_back
@@ -169,17 +170,23 @@ class DockerEngine:
     def create(self, plan: Plan, image: Image, launch: Launch) -> Iterator[DockerContainer]:
         """Create a container for a plan; it is removed when the context is left."""
         labels = {RUN_LABEL: self._token}
-        container = DockerContainer.create(self._client, plan, image, launch, labels, self._place)
-        with self._lock:
-            self._live.add(container)
-            aborted = self._aborted
-        try:
-            if aborted:  # while it was made: nobody would end it
-                raise EngineError("the run was aborted")
-            yield container
-        finally:
-            # Removing takes the engine a tenth of a second that nobody has to wait for.
-            self._reaper.submit(self._remove, container)
+        with accompanied(self._client, plan, labels) as around:
+            container = DockerContainer.create(
+                self._client, around, image, launch, labels, self._place
+            )
+            with self._lock:
+                self._live.add(container)
+                aborted = self._aborted
+            try:
+                if aborted:  # while it was made: nobody would end it
+                    raise EngineError("the run was aborted")
+                yield container
+            finally:
+                if plan.surroundings.companions:
+                    self._remove(container)  # before the network it is in
+                else:
+                    # It takes the engine a tenth of a second that nobody has to wait for.
+                    self._reaper.submit(self._remove, container)
 
     def _remove(self, container: DockerContainer) -> None:
         container.close()

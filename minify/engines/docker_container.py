@@ -83,6 +83,7 @@ class DockerContainer:
                 hostname=plan.hostname or None,
                 ports=ports or None,
                 stdin_open=bool(plan.stdin),
+                networking_config=_alias(client, plan),
                 labels=labels,
                 # The trial runs the health check itself, when it wants, as a drive.
                 healthcheck={"test": ["NONE"]},
@@ -300,6 +301,15 @@ def _around(plan: Plan) -> dict[str, Any]:
         "network_mode": around.network,
     }
     return {key: value for key, value in found.items() if value}
+
+
+def _alias(client: Any, plan: Plan) -> Any:
+    """The container's own name in the network it shares with its companions."""
+    around = plan.surroundings
+    if not (around.network and around.alias):
+        return None
+    endpoint = client.create_endpoint_config(aliases=[around.alias])
+    return client.create_networking_config({around.network: endpoint})
 
 
 def _bind(mount: Mount) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 from minify.engines import Launch
 from minify.engines.embedded_seccomp import profile
 from minify.engines.embedded_users import Identity
+from minify.errors import Unsupported
 from minify.model import Image, Mount, Plan
 from minify.tree import Tree, normalise
 
@@ -103,6 +104,8 @@ def specification(
     plan: Plan, image: Image, launch: Launch, who: Identity, sources: Sources, machine: Machine
 ) -> dict[str, Any]:
     """Make the `config.json` of a bundle."""
+    if plan.surroundings.network or plan.surroundings.companions:
+        raise Unsupported("the embedded engine has no networks", hint="use Docker: --engine docker")
     limit = {"type": "RLIMIT_NOFILE", "hard": machine.open_files, "soft": machine.open_files}
     # For another user than root only the bounding set, which is what execve(2) would leave.
     sets = ("bounding",) if who.uid else ("bounding", "permitted", "effective")

@@ -39,6 +39,7 @@ from minify.model.keep import (
 )
 from minify.model.plan import (
     HEALTHCHECK,
+    Companion,
     Limits,
     Mount,
     Plan,
@@ -51,6 +52,7 @@ __all__ = [
     "Behaviour",
     "Capture",
     "Case",
+    "Companion",
     "CrawlDrive",
     "Difference",
     "Drive",

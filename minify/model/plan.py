@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from minify.model.drives import Case, Drive
+from minify.model.image import Healthcheck
 
 HEALTHCHECK = "healthcheck"  # the id of the drive that is the image's own health check
 
@@ -34,11 +35,28 @@ class Mount:
 
 
 @dataclass(frozen=True)
+class Companion:
+    """A container the traced one depends on. `condition` is compose's: service_started, ..."""
+
+    name: str
+    image: str
+    argv: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+    mounts: tuple[Mount, ...] = ()
+    user: str = ""
+    workdir: str = ""
+    healthcheck: Healthcheck | None = None
+    condition: str = "service_started"
+
+
+@dataclass(frozen=True)
 class Surroundings:
     """What a container is given around it. 0 and empty: no limit, the engine's default.
 
     `hosts`: NAME:ADDRESS lines for /etc/hosts; `memory` in bytes; `cpus` may be a fraction;
-    `network`: an existing network of the engine.
+    `network`: an existing network of the engine. `companions` are brought up for each trial in a
+    network of their own, in which the container is known as `alias`.
     """
 
     hosts: tuple[str, ...] = ()
@@ -46,6 +64,8 @@ class Surroundings:
     cpus: float = 0.0
     pids: int = 0
     network: str = ""
+    companions: tuple[Companion, ...] = ()
+    alias: str = ""
 
 
 @dataclass(frozen=True)

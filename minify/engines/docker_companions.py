@@ -1,0 +1,132 @@
+"""Containers that a traced one depends on, in a network of their own, up for one trial."""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from docker.errors import APIError, NotFound
+
+from minify.errors import EngineError, TraceError
+from minify.model import Companion, Plan
+from minify.ready import wait_until
+
+READY = 120.0  # seconds a companion may take
+LOOK = 0.1
+STALE = "1h"  # age after which an unused network is a killed run's
+LOG_TAIL = 12
+
+
+@contextlib.contextmanager
+def accompanied(client: Any, plan: Plan, labels: dict[str, str]) -> Iterator[Plan]:
+    """Bring up a plan's companions; yields the plan with their network. Raises EngineError."""
+    around = plan.surroundings
+    if not around.companions:
+        yield plan
+        return
+    with contextlib.suppress(APIError):
+        client.prune_networks(filters={"label": sorted(labels), "until": STALE})
+    name = f"minify-{uuid.uuid4().hex[:12]}"
+    made: list[str] = []
+    try:
+        client.create_network(name, labels=labels)
+        for companion in around.companions:
+            made.append(_create(client, companion, name, labels))
+            client.start(made[-1])
+            _await(client, made[-1], companion)
+        yield replace(plan, surroundings=replace(around, network=name))
+    except APIError as error:
+        raise EngineError(f"cannot bring up what is depended on: {error.explanation}") from error
+    finally:
+        for container_id in reversed(made):
+            with contextlib.suppress(APIError):
+                client.remove_container(container_id, force=True, v=True)
+        with contextlib.suppress(APIError):
+            client.remove_network(name)
+
+
+def _create(client: Any, companion: Companion, network: str, labels: dict[str, str]) -> str:
+    _have(client, companion)
+    endpoint = client.create_endpoint_config(aliases=[companion.name])
+    host = client.create_host_config(
+        binds=[
+            f"{m.source}:{m.target}:{'ro' if m.read_only else 'rw'}"
+            for m in companion.mounts
+            if m.source
+        ]
+        or None,
+        tmpfs={m.target: "" for m in companion.mounts if not m.source} or None,
+        network_mode=network,
+    )
+    made = client.create_container(
+        image=companion.image,
+        host_config=host,
+        entrypoint=list(companion.entrypoint) or None,
+        command=list(companion.argv) or None,
+        environment=list(companion.env) or None,
+        user=companion.user or None,
+        working_dir=companion.workdir or None,
+        hostname=companion.name,
+        labels=labels,
+        healthcheck=_healthcheck(companion),
+        networking_config=client.create_networking_config({network: endpoint}),
+    )
+    return str(made["Id"])
+
+
+def _have(client: Any, companion: Companion) -> None:
+    """Pull the image if it is not there."""
+    try:
+        client.inspect_image(companion.image)
+    except NotFound:
+        try:
+            name, colon, tag = companion.image.rpartition(":")
+            whole = not colon or "/" in tag
+            client.pull(companion.image if whole else name, tag="latest" if whole else tag)
+        except APIError as error:
+            raise EngineError(
+                f"no image {companion.image} for the service {companion.name}",
+                hint="build or pull it first: docker compose build, docker compose pull",
+            ) from error
+
+
+def _healthcheck(companion: Companion) -> dict[str, Any] | None:
+    check = companion.healthcheck
+    if check is None:
+        return None
+    nano = 1_000_000_000
+    return {
+        "test": list(check.test),
+        "interval": round(check.interval * nano),
+        "timeout": round(check.timeout * nano),
+        "start_period": round(check.start_period * nano),
+        "retries": check.retries,
+    }
+
+
+def _await(client: Any, container_id: str, companion: Companion) -> None:
+    """Wait for the condition its dependents name; raises TraceError when it cannot come true."""
+    state: dict[str, Any] = {}
+
+    def settled() -> bool:
+        state.clear()
+        state.update(client.inspect_container(container_id)["State"])
+        if companion.condition == "service_completed_successfully":
+            return not state["Running"]
+        health = (state.get("Health") or {}).get("Status", "healthy")
+        return health == "healthy" or not state["Running"]
+
+    came = wait_until(settled, READY, tick=LOOK)
+    completed = companion.condition == "service_completed_successfully"
+    good = state["ExitCode"] == 0 if completed else state["Running"]
+    if companion.condition == "service_started" and state["Running"]:
+        return  # a health check of its own is worth waiting for, but nobody insists on it
+    if not (came and good):
+        text = client.logs(container_id, tail=LOG_TAIL).decode(errors="replace").rstrip()
+        raise TraceError(
+            f"the service {companion.name} did not come up ({companion.condition}):\n{text}",
+            hint=f"try it by hand: docker compose up {companion.name}",
+        )
