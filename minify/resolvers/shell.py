@@ -25,6 +25,7 @@ from minify.resolvers.shell_data import (
     WHOLE_DIRS,
     WRAPPERS,
 )
+from minify.resolvers.shell_jobs import is_table, read_table
 from minify.resolvers.shell_parse import Command, Names, first_words, initial, read_script
 from minify.syntax import LIMIT
 from minify.tree import glob_regex
@@ -69,6 +70,8 @@ class Shell:
             return
         if _is_shell(scene, entry.path):
             yield from _arguments(scene, entry)
+        if is_table(entry.path) and entry.size <= LIMIT:
+            yield from _jobs(scene, entry)
         shell = _script_kind(scene, entry)
         if not shell:
             return
@@ -82,6 +85,16 @@ class Shell:
 def make() -> Resolver:
     """Make the resolver."""
     return Shell()
+
+
+def _jobs(scene: Scene, entry: Entry) -> Iterator[Need | Finding]:
+    """Read the commands of a crontab and its like."""
+    text, beside = read_table(scene, entry)
+    reading = _begin(scene, entry.path, entry.path, "sh")
+    if beside:
+        known = reading.names.values.get("PATH") or {DEFAULT_PATH}
+        reading.names.values["PATH"] = {f"{beside}:{path}" for path in known}
+    yield from _finish(reading, _read(reading, text, 0))
 
 
 def interpreter(head: bytes) -> str:

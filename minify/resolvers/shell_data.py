@@ -51,3 +51,7 @@ STRINGS: dict[str, str | None] = {
 }
 # Programs whose directory arguments are read as a whole: their files are what the script works on.
 WHOLE_DIRS = frozenset({"run-parts", "find", "ls", "cp", "rsync", "tar", "cd"})
+# Who runs the scripts of a package.json.
+NODE_STARTERS = frozenset(
+    {"npm", "npm-cli.js", "npx", "yarn", "yarn.js", "pnpm", "pnpm.cjs", "bun"}
+)

@@ -218,3 +218,36 @@ def test_values_are_bounded() -> None:
     script = read_script(many.encode(), names)
     assert not script.broken
     assert all(len(word) <= 8 for command in script.commands for word in command.words)
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "wanted"),
+    [
+        ("/etc/cron.d/job", "MAILTO=x\n# a b\n5 4 * * 1-5 root curl x | jq .\n", {"curl", "jq"}),
+        ("/etc/crontab", "@daily root cd / && run-parts x\n17 * * * * bob sed p f\n", {"sed"}),
+        ("/var/spool/cron/crontabs/bob", "*/5 * * * * date >/tmp/x\n", {"date"}),
+        ("/etc/supervisor/conf.d/a.conf",
+         "[program:a]\ncommand = gosu bob %(ENV_X)s redis-server\nautostart=false\n",
+         {"gosu", "redis-server"}),
+        ("/app/Procfile", "web: env A=1 curl x\n", {"env", "curl"}),
+        ("/etc/logrotate.d/app", "/log {\n postrotate\n  xargs id\n endscript\n}\n", 
+         {"xargs", "id"}),
+        ("/app/crontab", "0 0 * * * sort f\n", {"sort"}),
+        ("/app/notes", "0 0 * * * sort f\n", set()),
+    ],
+)  # fmt: skip
+def test_tables_of_commands(path: str, text: str, wanted: set[str]) -> None:
+    found, _ = ask(scene_of(files("", {path: text})), path)
+    assert {p.removeprefix("/usr/bin/") for p in found} == wanted
+
+
+def test_scripts_of_a_package_json_where_npm_runs_them() -> None:
+    scripts = '{"scripts": {"start": "node x", "migrate": "knex up && date", "test": "jest; id"}}'
+    content = files("", {"/app/package.json": scripts,
+                         "/app/node_modules/.bin/knex": Exec("#!/usr/bin/node"),
+                         "/app/node_modules/.bin/jest": Exec("#!/usr/bin/node")})  # fmt: skip
+    started = frozenset({("npm", "start")})
+    found, _ = ask(scene_of(content, argvs=started), "/app/package.json")
+    assert found == {"/app/node_modules/.bin/knex", "/usr/bin/date"}
+    found, _ = ask(scene_of(content), "/app/package.json")
+    assert found == set()
