@@ -131,6 +131,16 @@ def test_variables_stand_for_each_of_their_values_or_for_no_glob_at_all() -> Non
     }  # fmt: skip
 
 
+def test_shipped_rows_keep_volumes_working_directory_and_home_at_every_level() -> None:
+    files = tree({"/var/lib/app/sub/x": "x", "/srv/work": None, "/home/me": None})
+    config = ImageConfig(user="me", volumes=("/var/lib/app",), workdir="/srv/work")
+    for level in KeepLevel:
+        view = View(files, config, {"HOME": "/home/me"}, level=level)
+        found = kept_by(load_packs(), view)
+        assert found >= {"/var/lib/app", "/srv/work", "/home/me"}
+        assert ("/var/lib/app/sub/x" in found) is (level is not KeepLevel.EXACT)
+
+
 def test_levels_and_limits() -> None:
     files = tree({"/a": "xxxx"})
     rules = rows("rules: [{id: r, keep: [/a], reason: w, level: reach, limit: 3}]")
