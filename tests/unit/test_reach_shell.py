@@ -230,7 +230,7 @@ def test_values_are_bounded() -> None:
          "[program:a]\ncommand = gosu bob %(ENV_X)s redis-server\nautostart=false\n",
          {"gosu", "redis-server"}),
         ("/app/Procfile", "web: env A=1 curl x\n", {"env", "curl"}),
-        ("/etc/logrotate.d/app", "/log {\n postrotate\n  xargs id\n endscript\n}\n", 
+        ("/etc/logrotate.d/app", "/log {\n postrotate\n  xargs id\n endscript\n}\n",
          {"xargs", "id"}),
         ("/app/crontab", "0 0 * * * sort f\n", {"sort"}),
         ("/app/notes", "0 0 * * * sort f\n", set()),
