@@ -80,7 +80,7 @@ def _by_command(recipe: Recipe, name: str, id_file: Path) -> str:
         tail = "\n".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-20:])
         raise EngineError(
             f"cannot build {recipe.dockerfile}: exit status {done.returncode}\n{tail}",
-            hint="the same build by hand: " + " ".join(argv),
+            hint=f"try it by hand: docker build --file {recipe.dockerfile} {recipe.context}",
         )
     try:
         return name or id_file.read_text().strip()

@@ -55,10 +55,10 @@ OTHER: dict[str, Any] = {
     "evidence": ("/e",), "lock": "/l", "max_size": 1, "min_reduction": 1.0, "max_growth": 1.0,
     "baseline": "/b", "forbid": ("shell",), "require": ("/r",),
 }  # fmt: skip
-# What the result is called, where the image came from, and how long it may take: not what it is.
+# What the result is called, where it comes from and goes, how long it may take: not what it is.
 NAMES = {
     "image", "tag", "engine", "fresh", "force", "time_budget", "context", "dockerfile",
-    "build_args", "build_target", "build_network",
+    "build_args", "build_target", "build_network", "output", "auth_file", "cert_dir", "tls_verify",
 }  # fmt: skip
 
 
@@ -165,6 +165,10 @@ class Images:
 
     def tag(self, image_id: str, reference: str) -> None:
         self.images[reference] = self.images[image_id]
+
+    def remove_image(self, image_id: str) -> None:
+        if not any(i.digest == image_id for name, i in self.images.items() if name != image_id):
+            del self.images[image_id]
 
 
 def image(reference: str, digest: str, raw: str = "{}") -> Image:
