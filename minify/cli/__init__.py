@@ -16,6 +16,7 @@ import click
 from minify import __version__
 from minify.cli import console
 from minify.cli.build import build_command, lock_command, trace_command, verify_command
+from minify.cli.init import init_command
 from minify.cli.inspect import doctor_command, gc_command, why_command
 from minify.cli.settings import config_command
 from minify.errors import EnterNamespaceError, Exit, MinifyError
@@ -45,6 +46,7 @@ for _command in (
     gc_command,
     doctor_command,
     config_command,
+    init_command,
 ):
     cli.add_command(_command)
 
