@@ -31,8 +31,8 @@ from minify.bench import Bench
 from minify.codec import dumps, loads, to_plain
 from minify.errors import BuildError, Exit, MinifyError
 from minify.model import OutputImage, PackedLayer
-from minify.names import check_tag, default_tag
 from minify.options import Options
+from minify.outputs import check_outputs, deliver, wanted_of
 from minify.report import Report
 from minify.workspace import remember_image, write_document
 
@@ -59,6 +59,7 @@ def key_for(options: Options, digest: str, engine: str) -> str:
     """The key of a build's result; empty when something it depends on cannot be pinned down."""
     nameless = replace(
         options, image="", tag="", engine="", force=False, fresh=False, time_budget=0.0,
+        output=(), auth_file="", cert_dir="", tls_verify=True,
         context="", dockerfile="", build_args=(), build_target="", build_network="",
         baseline="" if options.max_growth is None else options.baseline,
     )  # fmt: skip
@@ -179,20 +180,26 @@ def restore(bench: Bench, options: Options, entry: Entry) -> Report | None:
     source = engine.find(options.image)
     if source is None:
         return None
-    tag = options.tag or default_tag(options.image)
-    check_tag(engine, tag, source, force=options.force)
+    wanted = wanted_of(options)
+    check_outputs(bench, wanted, source, force=options.force)
     image_id = output.digest
-    if engine.find(image_id) is None:
-        if not all(_whole(layer) for layer in output.packed):
-            return None
+    known = engine.find(image_id) is not None
+    if not (known and wanted.by_name) and not all(_whole(layer) for layer in output.packed):
+        return None
+    if not known:
         image_id = engine.save(output)
         remember_image(bench.run, image_id)
-    engine.tag(image_id, tag)
+    try:
+        outputs = deliver(bench, wanted, output, image_id)
+    finally:
+        if not known:
+            engine.remove_image(image_id)  # one that got a name stays
     report = entry.report
     return replace(
         report,
         original=replace(report.original, reference=options.image),
-        minified=replace(report.minified, reference=tag),
+        minified=replace(report.minified, reference=wanted.title),
+        outputs=outputs,
         notes=(*report.notes, NOTE),
         seconds={},
     )

@@ -21,6 +21,7 @@ import yaml
 from minify.drives import KINDS, drives_from, unique
 from minify.errors import UsageError
 from minify.found import drives_found
+from minify.images.transports import located
 from minify.layers import Layer, read_variables, unknown_variables
 from minify.model import Drive, KeepLevel, Mount
 from minify.options import Options
@@ -31,10 +32,10 @@ SIMPLE = {
     "image", "tag", "engine", "platform", "workdir", "ready_log", "keep_level", "verify", "repairs",
     "min_reduction", "max_growth", "time_budget", "build_target", "build_network",
     "compose_service",
-    "light", "fresh", "force",
+    "light", "fresh", "force", "layers", "tls_verify",
 }  # fmt: skip
-LISTS = ("keep", "drop", "policies_off", "forbid", "require")
-PATHS = ("baseline", "context", "dockerfile", "from_lock", "compose")
+LISTS = ("keep", "drop", "policies_off", "forbid", "require", "output")
+PATHS = ("baseline", "context", "dockerfile", "from_lock", "compose", "auth_file", "cert_dir")
 PATH_LISTS = ("policies", "evidence")
 RENAMED = {"from_lock": "lock"}
 STRUCTURED = ("sql_probes", "probes")  # never plain text
@@ -152,6 +153,10 @@ def absolute(data: Mapping[str, Any], base: Path) -> dict[str, Any]:
     for key in PATHS:
         if key in out:
             out[key] = str(base.resolve() / out[key])
+    if "output" in out:
+        out["output"] = [located(place, base.resolve()) for place in out["output"]]
+    if "image" in out:
+        out["image"] = located(out["image"], base.resolve())
     if isinstance(out.get("secrets"), Mapping):
         out["secrets"] = {k: str(base.resolve() / str(f)) for k, f in out["secrets"].items()}
     if "mounts" in out:

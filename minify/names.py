@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 from minify.engines import Engine
 from minify.errors import UsageError
+from minify.images.transports import REFERENCE, Location, parse_location
 from minify.model import Image
 
 SOURCE_LABEL = "io.minify.source"
@@ -19,12 +21,25 @@ _NAME = re.compile(
 
 
 def default_tag(reference: str) -> str:
-    """The input's name with `-min` added to its tag."""
-    name = reference.partition("@")[0]
+    """The input's name with `-min` added to its tag; that of a file is the file's."""
+    place = parse_location(reference)
+    name = place.reference.partition("@")[0]
+    if place.transport.on_disk:
+        name = _name_of_file(place)
     if re.fullmatch(r"(sha256:)?[0-9a-f]{12,64}", name):
         return f"minified:{name.removeprefix('sha256:')[:12]}"
     last = name.rpartition("/")[2]
     return f"{name}-min" if ":" in last else f"{name}:latest-min"
+
+
+def _name_of_file(place: Location) -> str:
+    """A name for an image in a file: its tag where that is a whole name, else the file's."""
+    if REFERENCE.fullmatch(place.tag) and set(place.tag) & set(":/"):
+        return place.tag.partition("@")[0]
+    stem = re.sub(r"\.(tar|tgz|tar\.[a-z0-9]+|oci)$", "", Path(place.path).resolve().name.lower())
+    name = re.sub(r"[^a-z0-9]+", "-", stem).strip("-") or "image"
+    tag = re.sub(r"[^\w.-]+", "-", place.tag.lstrip("@"), flags=re.ASCII).strip("-.")[:120]
+    return f"{name}:{tag or 'latest'}"
 
 
 def check_tag(engine: Engine, tag: str, source: Image, *, force: bool) -> None:

@@ -13,6 +13,11 @@ class Options:
 
     image: str = ""
     tag: str = ""
+    output: tuple[str, ...] = ()
+    layers: str = "single"
+    auth_file: str = ""
+    cert_dir: str = ""
+    tls_verify: bool = True
     engine: str = "auto"
     platform: str = ""
     argv: tuple[str, ...] = ()

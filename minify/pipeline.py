@@ -17,6 +17,7 @@ from minify.codec import dumps, loads
 from minify.documents import Shelf
 from minify.engines import Loaded
 from minify.errors import UsageError
+from minify.foreign import check_runs
 from minify.gates import Packed, check_gates, judge_gates
 from minify.kit import prepare_kit
 from minify.lock import keep_from_lock, read_lock
@@ -34,10 +35,11 @@ from minify.model import (
     Verdict,
     Watch,
 )
-from minify.names import SOURCE_LABEL, VERSION_LABEL, check_tag, default_tag
+from minify.names import SOURCE_LABEL, VERSION_LABEL
 from minify.observe import observe
 from minify.options import Options
-from minify.pack import pack
+from minify.outputs import Wanted, check_outputs, deliver, wanted_of
+from minify.pack import pack, shared, single
 from minify.plan import make_plan
 from minify.policy import flag_rules, load_packs
 from minify.report import Documents, Facts, Report, make_report
@@ -95,18 +97,20 @@ def build(bench: Bench, options: Options, *, weigh_levels: bool = False) -> Repo
     """Minify an image: observe it, keep what it needs, pack, prove, and only then tag."""
     began = time.monotonic()
     check_gates(options)
+    wanted = wanted_of(options)
     it = prepare(bench, options)
-    tag = options.tag or default_tag(options.image)
-    check_tag(bench.engine, tag, it.loaded.image, force=options.force)
+    if options.verify or not (options.lock or options.evidence):
+        _check_runs(it)
+    check_outputs(bench, wanted, it.loaded.image, force=options.force)
     with ThreadPoolExecutor(6) as pool:
         try:
-            report = _build(it, pool, tag, weigh_levels)
+            report = _build(it, pool, wanted, weigh_levels)
         except BaseException:
             # Threads wait on containers: without them they end, and the pool can be left.
             bench.engine.abort()
             raise
         finally:
-            for image_id in it.saved:
+            for image_id in it.saved:  # those that got a name stay
                 bench.engine.remove_image(image_id)
     report = replace(report, seconds={**report.seconds, "total": time.monotonic() - began})
     it.shelf.put("report", report)
@@ -128,7 +132,7 @@ def prepare(bench: Bench, options: Options) -> _Build:
     return it
 
 
-def _build(it: _Build, pool: ThreadPoolExecutor, tag: str, weigh_levels: bool) -> Report:
+def _build(it: _Build, pool: ThreadPoolExecutor, wanted: Wanted, weigh_levels: bool) -> Report:
     originals = _originals(it, pool) if it.options.verify else None
     with it.timed("observe"):
         evidence, behaviour, reused = _evidence(it)
@@ -146,16 +150,21 @@ def _build(it: _Build, pool: ThreadPoolExecutor, tag: str, weigh_levels: bool) -
     it.shelf.put("output", made.output)
     gates = judge_gates(Packed(it.loaded, made.keep, made.output), it.options)
     good = (verdict.passed or bool(verdict.skipped)) and all(gate.passed for gate in gates)
-    if good:
-        it.bench.engine.tag(made.image_id, tag)
-        it.saved.remove(made.image_id)
+    with it.timed("write"):
+        outputs = deliver(it.bench, wanted, made.output, made.image_id) if good else {}
     facts = Facts(
-        __version__, it.bench.engine.name, tag, str(it.shelf.folder), good, reused, it.seconds,
-        levels.result() if levels else {}, gates,
+        __version__, it.bench.engine.name, wanted.title, str(it.shelf.folder), good, reused,
+        it.seconds, levels.result() if levels else {}, gates, outputs,
     )  # fmt: skip
     behaviour = behaviour or Behaviour()
     documents = Documents(it.loaded, evidence, behaviour, made.keep, made.output, verdict)
     return make_report(documents, facts)
+
+
+def _check_runs(it: _Build) -> None:
+    """Raise Unsupported for an image of an architecture that cannot be run here."""
+    if it.bench.engine.local:
+        check_runs(it.loaded.image.reference, it.loaded.image.platform)
 
 
 def _spawn(pool: ThreadPoolExecutor, work: Callable[[], T]) -> Future[T]:
@@ -209,9 +218,12 @@ def _make(it: _Build, evidence: Evidence) -> Made:
     """Resolve, pack and hand the result to the engine, still without a name."""
     with it.timed("resolve"):
         keep = _keep(it, evidence, it.options.keep_level)
+        arrange = shared if it.options.layers == "shared" else single
+        keep, parts = arrange(it.loaded, keep)
         it.shelf.put("keep", keep)
     with it.timed("pack"):
-        output = pack(it.loaded, keep, it.bench.run.folder, it.options.epoch, _labels(it))
+        folder = it.bench.run.folder
+        output = pack(it.loaded, keep, parts, folder, it.options.epoch, _labels(it))
         image_id = it.bench.engine.save(output)
         remember_image(it.bench.run, image_id)
         it.saved.append(image_id)
@@ -295,6 +307,7 @@ def read_evidence(files: tuple[str, ...], image: Image) -> Evidence:
 def trace(bench: Bench, options: Options) -> Evidence:
     """Observe an image and return the evidence."""
     it = prepare(bench, replace(options, lock=""))
+    _check_runs(it)
     try:
         return observe(it.stage, it.loaded, it.plan).evidence
     except BaseException:
@@ -305,6 +318,7 @@ def trace(bench: Bench, options: Options) -> Evidence:
 def verify_images(bench: Bench, options: Options, candidate: str) -> Verdict:
     """Compare any two images under the same plan."""
     it = prepare(bench, replace(options, lock="none"))
+    _check_runs(it)
     copy = bench.engine.load(candidate, options.platform).image
     with ThreadPoolExecutor(3) as pool:
         try:

@@ -81,6 +81,7 @@ class Report:
     gates: tuple[GateResult, ...] = ()
     dropped_but_used: tuple[str, ...] = ()
     evidence_digest: str = ""
+    outputs: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ratio(self) -> float:
@@ -101,6 +102,7 @@ class Facts:
     seconds: Mapping[str, float] = field(default_factory=dict)
     level_bytes: Mapping[str, int] = field(default_factory=dict)
     gates: tuple[GateResult, ...] = ()
+    outputs: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,7 @@ def make_report(documents: Documents, facts: Facts) -> Report:
         exit_code=int(exit_of(documents.verdict, evidence, facts.gates)),
         gates=facts.gates,
         dropped_but_used=dropped_but_used(evidence, keep),
+        outputs=facts.outputs,
         evidence_digest="sha256:" + hashlib.sha256(dumps(evidence).encode()).hexdigest(),
     )
 

@@ -13,6 +13,7 @@ from minify.cli import console
 from minify.cli.ci_options import ci_options
 from minify.cli.deadline import deadline
 from minify.cli.options import gather, run_options
+from minify.cli.place_options import output_options
 from minify.cli.probe_options import WithDashes
 from minify.cli.results import deliver, result_of, wishes_of, with_context
 from minify.codec import dumps
@@ -27,11 +28,12 @@ from minify.workspace import Home, running, write_document
 def bench_for(options: Options, *, sweeping: bool = True) -> Iterator[Any]:
     """Open an engine and a run; what dead runs left behind is cleared on the way."""
     from minify.bench import Bench  # here: --help and completion stay quick
+    from minify.outputs import access_of
     from minify.sweep import open_engine, sweep
 
     home = Home(home_folder())
     with running(home) as run:
-        engine = open_engine(options.engine, run, home)
+        engine = open_engine(options.engine, run, home, access_of(options))
         try:
             if sweeping:
                 sweep(engine, home)
@@ -93,6 +95,7 @@ def _running(options: Options, flags: dict[str, Any]) -> Iterator[Any]:
 )
 @click.option("--fresh", is_flag=True, default=None, help="Trace again, reuse nothing.")
 @click.option("--force", is_flag=True, default=None, help="Move the output name if it is in use.")
+@output_options
 @ci_options
 @click.option("--dry-run", is_flag=True, help="Show what would be run, run nothing.")
 def build_command(image: str | None, command: tuple[str, ...], dry_run: bool, **flags: Any) -> int:
@@ -189,9 +192,12 @@ def lock_command(image: str, output: str, engine: str) -> int:
 def find_shelf(bench: Any, reference: str) -> tuple[Any, str]:
     """The documents of an image's last build, by the name of the original or of the output."""
     from minify.documents import Shelf
+    from minify.images.transports import parse_location
     from minify.names import source_of
 
     image = bench.engine.find(reference)
+    if image is None and parse_location(reference).transport.on_disk:
+        image = bench.engine.load(reference).image
     if image is None:
         raise UsageError(f"no such image: {reference}", hint="see: docker images")
     digest = source_of(image) or image.digest

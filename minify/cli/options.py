@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from minify.cli.ci_options import ci_given
+from minify.cli.place_options import REGISTRY, places_given
 from minify.cli.probe_options import PROBES, probes_given
 from minify.compose import with_compose
 from minify.config import base_options, mount_from, source_date_epoch
@@ -59,6 +60,7 @@ _RUN: tuple[Decorator, ...] = (
                  help="Watch without slowing hot paths: fanotify sees opens, strace the rest."),
     click.option("--time-budget", type=click.FloatRange(min=0.1), metavar="SECONDS",
                  help="End, and clean up, when the whole run takes longer than this."),
+    *REGISTRY,
     click.option("--quiet", "-q", is_flag=True, help="Show warnings and the result only."),
 )  # fmt: skip
 
@@ -84,6 +86,7 @@ def gather(image: str | None, command: tuple[str, ...], flags: dict[str, Any]) -
         **{k: flags.get(k) or None for k in ("keep", "drop", "policies", "policies_off")},
         **{k: flags.get(k) or None for k in ("evidence", "lock")},
         **ci_given(flags),
+        **places_given(flags),
         "keep_level": KeepLevel(flags["keep_level"]) if flags.get("keep_level") else None,
         "limits": _limits(options, flags),
     }

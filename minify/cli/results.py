@@ -14,6 +14,7 @@ from minify.workspace import write_document
 
 if TYPE_CHECKING:  # these are slow to import, and --help needs none of them
     from minify.bench import Bench
+    from minify.model import Image
     from minify.report import Report
 
 
@@ -54,8 +55,8 @@ def result_of(bench: Bench, options: Options, wishes: Wishes) -> Report:
     from minify import cache
 
     folder = Path(wishes.cache)
-    found = bench.engine.find(options.image)
-    key = cache.key_for(options, found.digest, bench.engine.name) if found else ""
+    found = bench.engine.find(options.image) or _loaded(bench, options)
+    key = cache.key_for(options, found.digest, bench.engine.name)
     if key and not options.fresh and (entry := cache.find(folder, key)):
         report = cache.restore(bench, options, entry)
         if report is not None:
@@ -65,6 +66,10 @@ def result_of(bench: Bench, options: Options, wishes: Wishes) -> Report:
     key = cache.key_for(options, report.original.digest, bench.engine.name)
     _store(bench, folder, key, report)
     return report
+
+
+def _loaded(bench: Bench, options: Options) -> Image:
+    return bench.engine.load(options.image, options.platform).image
 
 
 def _store(bench: Bench, folder: Path, key: str, report: Report) -> None:

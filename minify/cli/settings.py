@@ -18,7 +18,13 @@ from minify.errors import Exit
 from minify.layers import Layer, Setting, effective
 
 # Where a flag's name is not the key's.
-KEY_OF = {**PROBE_KEYS, "mount": "mounts", "default_drives": "default_probes", "lock": "from_lock"}
+KEY_OF = {
+    **PROBE_KEYS,
+    "mount": "mounts",
+    "default_drives": "default_probes",
+    "lock": "from_lock",
+    "outputs": "output",
+}
 # Flags that are no settings: which file to read, what to show, where to write.
 NO_SETTINGS = {"config_file", "quiet", "dry_run", "report", "reports", "report_format",
                "provenance", "cache_dir", "help"}  # fmt: skip

@@ -28,10 +28,10 @@ from minify.errors import BuildError, EngineError, Unsupported, UsageError
 from minify.images.archive import docker_archive_stream, read_docker_archive
 from minify.images.opened import OpenedImage
 from minify.images.overlay import read_overlay
-from minify.images.platforms import check_platform
+from minify.images.platforms import check_platform, fits
 from minify.images.registry import Access
 from minify.images.source import open_source
-from minify.images.transports import Transport, parse_location
+from minify.images.transports import Location, Transport, parse_location
 from minify.model import Image, OutputImage, Plan
 from minify.steps import step
 from minify.tree import Tree
@@ -78,7 +78,7 @@ class DockerEngine:
         self._access = access or Access()
         self._run = Run(token, spool)
         self._guests: list[str] = []
-        self._loaded: dict[str, Image] = {}
+        self._loaded: dict[str, Loaded] = {}
         self._live: set[DockerContainer] = set()
         self._lock = threading.Lock()
         self._aborted = False
@@ -96,6 +96,14 @@ class DockerEngine:
         place = parse_location(reference)
         if place.transport in (Transport.ANY, Transport.DAEMON):
             return self._own(place.reference, platform)
+        known = self._loaded.get(reference)
+        if known and fits(known.image.platform, platform):
+            return known
+        return self._foreign(place, platform)
+
+    def _foreign(self, place: Location, platform: str) -> Loaded:
+        """Bring in an image that is not the engine's."""
+        reference = str(place)
         with step("Fetching", image=reference):
             source = open_source(place, self._folder(), platform, self._access)
         check_platform(reference, source.image.platform, platform)
@@ -103,13 +111,13 @@ class DockerEngine:
             self._guests.append(name)
         found = self._client.inspect_image(source.image.digest)
         image = image_of(reference, found)
-        self._loaded[reference] = image
         directories = self._directories(image, found)
         tree = (directories and self._overlay(directories)) or source.tree
         manifest = reference.partition("@")[2]
         if place.transport is not Transport.REGISTRY:
             manifest = source.manifest
-        return Loaded(image, tree, source.base, manifest)
+        self._loaded[reference] = Loaded(image, tree, source.base, manifest)
+        return self._loaded[reference]
 
     def _folder(self) -> Path:
         """A folder for one image's spooled layers."""
@@ -137,7 +145,7 @@ class DockerEngine:
     def find(self, reference: str) -> Image | None:
         """Look an image up by name or ID, or one from elsewhere that was loaded before."""
         if reference in self._loaded:
-            return self._loaded[reference]
+            return self._loaded[reference].image
         try:
             place = parse_location(reference)
             if place.transport not in (Transport.ANY, Transport.DAEMON):

@@ -36,7 +36,7 @@ from minify.errors import EngineError, TraceError, UsageError
 from minify.images.archive import full_tag
 from minify.images.config import image_of_config, parse_config
 from minify.images.overlay import read_overlay
-from minify.images.platforms import check_platform, parse_platform, runs_on
+from minify.images.platforms import check_platform, fits
 from minify.images.registry import Access
 from minify.images.span import Span
 from minify.model import Entry, Image, Kind, Layer, OutputImage, Plan
@@ -60,7 +60,7 @@ class EmbeddedEngine:
     access: Access = field(default_factory=Access)
     ways: tuple[str, ...] = ("overlay", "tmpfs", "copy")
     _images: dict[str, tuple[tuple[Path, ...], Tree]] = field(default_factory=dict)
-    _loaded: dict[str, Image] = field(default_factory=dict)
+    _loaded: dict[str, Loaded] = field(default_factory=dict)
     _live: dict[str, EmbeddedContainer] = field(default_factory=dict)
     _aborted: bool = False
 
@@ -71,6 +71,9 @@ class EmbeddedEngine:
 
     def load(self, reference: str, platform: str = "") -> Loaded:
         """Find an image in the store, else where its name says; unpack what is not unpacked yet."""
+        known = self._loaded.get(reference)
+        if known and not name_of(reference) and fits(known.image.platform, platform):
+            return known
         image, manifest = self._stored(reference, platform), ""
         if image is None or not all(self.store.find(layer.diff_id) for layer in image.layers):
             opened = load_into(self.store, reference, platform, self.access)
@@ -79,24 +82,26 @@ class EmbeddedEngine:
         directories, tree = self._known(image)
         # Layers as stored are compressed, or their sizes not known any more: count the content.
         image = replace(image, size=tree.content_bytes)
-        self._loaded[reference] = image
         # A registry's image is asked for its manifest once only: the same answer every time.
         manifest = "" if name_of(reference) else manifest
-        return Loaded(image, tree, lambda count: read_overlay(directories[:count]), manifest)
+        base = lambda count: read_overlay(directories[:count])  # noqa: E731 - a value, not a name
+        self._loaded[reference] = Loaded(image, tree, base, manifest)
+        return self._loaded[reference]
 
     def find(self, reference: str) -> Image | None:
         """Look an image up that was saved or loaded once: by name or by digest."""
-        return self._loaded.get(reference) or self._stored(reference, "")
+        known = self._loaded.get(reference)
+        return known.image if known else self._stored(reference, "")
 
     def _stored(self, reference: str, platform: str) -> Image | None:
         """An image of the store for a platform (any, when empty); else of whatever platform."""
-        names, wanted = self.store.names(), parse_platform(platform) if platform else None
+        names = self.store.names()
         digests = [reference]
         with contextlib.suppress(UsageError):
             known = (names.get(name_of(reference, platform)), names.get(name_of(reference)))
             digests = [d for d in known if d] or digests
         found = [image for digest in digests if (image := self._remembered(reference, digest))]
-        fit = (i for i in found if wanted is None or runs_on(i.platform, wanted))
+        fit = (i for i in found if fits(i.platform, platform))
         return next(fit, None)
 
     def _remembered(self, reference: str, digest: str) -> Image | None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
+import os
 import secrets
+import shutil
 import threading
 import zlib
 from collections.abc import Generator, Mapping, Sequence
@@ -69,18 +72,79 @@ def write_oci_archive(sink: Path, packed: Packed, tag: str, work: Path) -> str:
     Returns the manifest's digest.
     """
     digest = write_oci_layout(work, packed, tag)
+    archive_layout(work, sink)
+    return digest
+
+
+def archive_layout(folder: Path, sink: Path) -> None:
+    """Write a layout folder as a tar; raises BuildError when it cannot."""
     try:
         with sink.open("wb") as out:
-            for path in sorted(p for p in work.rglob("*") if p.is_file()):
+            for path in sorted(p for p in folder.rglob("*") if p.is_file()):
                 size = path.stat().st_size
-                out.write(plain_file(path.relative_to(work).as_posix(), size))
+                out.write(plain_file(path.relative_to(folder).as_posix(), size))
                 out.writelines(chunks(path))
                 out.write(padding(size))
             out.write(END)
     except OSError as error:
         sink.unlink(missing_ok=True)
         raise BuildError(f"cannot write {sink}: {error.strerror}") from error
-    return digest
+
+
+def copy_layout(source: Path, folder: Path, tag: str) -> str:
+    """Add the only image of a layout to a layout folder (made if needed) under a tag.
+
+    Blobs are linked where possible. An entry with the same tag is replaced, without a tag every
+    entry that has none. index.json comes last; what was added before a failure is removed again.
+    Returns the manifest's digest; raises BuildError.
+    """
+    made: list[Path] = []
+    try:
+        (entry,) = json.loads((source / "index.json").read_bytes())["manifests"]
+        entry = {k: v for k, v in entry.items() if k != "annotations"}
+        if tag:
+            entry["annotations"] = {REF_NAME: tag}
+        with _alone(folder):
+            _copy_blobs(source, folder, made)
+            (folder / "oci-layout").write_text(LAYOUT)
+            _index(folder, entry, tag, unnamed=True)
+        return str(entry["digest"])
+    except BaseException as error:
+        for path in made:
+            path.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise BuildError(f"cannot write {folder}: {error.strerror}") from error
+        raise
+
+
+def _copy_blobs(source: Path, folder: Path, made: list[Path]) -> None:
+    """Bring over the blobs that are missing; `made` names them."""
+    blobs = folder / "blobs" / "sha256"
+    blobs.mkdir(parents=True, exist_ok=True)
+    for blob in sorted((source / "blobs" / "sha256").iterdir()):
+        target = blobs / blob.name
+        if target.exists() and target.stat().st_size == blob.stat().st_size:
+            continue
+        with _temporary(blobs) as temporary:
+            try:
+                os.link(blob, temporary)
+            except OSError:  # another file system
+                shutil.copyfile(blob, temporary)
+            made.append(target)
+            temporary.replace(target)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Generator[None, None, None]:
+    """Keep other builds away from a layout's index for as long as we change it (flock(2))."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with contextlib.suppress(OSError):  # some network file systems have no locks
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 def _manifest(blobs: Path, packed: Packed) -> dict[str, Any]:
@@ -165,13 +229,17 @@ def _feed(layer: Path, sink: BinaryIO) -> None:
         sink.close()
 
 
-def _index(folder: Path, entry: dict[str, Any], tag: str) -> None:
+def _index(folder: Path, entry: dict[str, Any], tag: str, *, unnamed: bool = False) -> None:
+    """Put an entry in the place of those it replaces; `unnamed`: of all without a name."""
     path = folder / "index.json"
     index: dict[str, Any] = {"schemaVersion": 2, "mediaType": INDEXES[0], "manifests": []}
     if path.exists():
         try:
             index = json.loads(path.read_bytes())
-            index["manifests"] = [m for m in index["manifests"] if not _replaced(m, entry, tag)]
+            index["manifests"] = [
+                m for m in index["manifests"]
+                if not (_replaced(m, entry, tag) or (unnamed and not tag and not _name(m)))
+            ]  # fmt: skip
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BuildError(
                 f"malformed index.json in {folder}", hint="write to another folder"
@@ -183,5 +251,9 @@ def _index(folder: Path, entry: dict[str, Any], tag: str) -> None:
 
 
 def _replaced(old: dict[str, Any], entry: dict[str, Any], tag: str) -> bool:
-    name = (old.get("annotations") or {}).get(REF_NAME, "")
+    name = _name(old)
     return bool(name == tag if tag else old.get("digest") == entry["digest"] and not name)
+
+
+def _name(entry: dict[str, Any]) -> str:
+    return str((entry.get("annotations") or {}).get(REF_NAME, ""))

@@ -48,9 +48,14 @@ def runs_on(candidate: Platform, wanted: Platform) -> bool:
     return same and _rank(candidate) <= _rank(wanted)
 
 
+def fits(found: Platform, wanted: str) -> bool:
+    """Whether an image is for the platform asked for; any is when none was."""
+    return not wanted or runs_on(found, parse_platform(wanted))
+
+
 def check_platform(reference: str, found: Platform, wanted: str) -> None:
     """Raise EngineError when an image is for another platform than the one asked for."""
-    if wanted and not runs_on(found, parse_platform(wanted)):
+    if not fits(found, wanted):
         raise EngineError(
             f"{reference} is for {found}, not {wanted}",
             hint=f"choose with --platform: {found}; or pull the one for {wanted}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 from minify.errors import UsageError
 
@@ -72,6 +73,13 @@ def parse_location(text: str) -> Location:
     if not path or "\0" in path:
         raise UsageError(f"no path in {text!r}", hint=f"write {name}:PATH or {name}:PATH:TAG")
     return Location(transport, path=path, tag=tag)
+
+
+def located(text: str, base: Path) -> str:
+    """The same location with a path that starts at `base`; anything else stays as it is."""
+    name, colon, rest = text.partition(":")
+    on_disk = colon and name in {t.value for t in Transport if t.on_disk}
+    return f"{name}:{base / rest}" if on_disk and rest else text
 
 
 def _reference(reference: str, text: str) -> str:

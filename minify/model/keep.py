@@ -62,6 +62,7 @@ class OutputImage:
     """A packed image: the file that holds its layer, its identity, and its sizes in bytes.
 
     Of several layers, `layers` has all, bottom first, and `diff_id` and `layer_file` are the last.
+    `annotations` are for the manifest, in formats that have one.
     """
 
     digest: str
@@ -71,6 +72,7 @@ class OutputImage:
     size: int
     files: int
     layers: tuple[PackedLayer, ...] = ()
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def packed(self) -> tuple[PackedLayer, ...]:

@@ -16,7 +16,8 @@ def render(report: Report) -> bytes:
     lines = [*_sizes(report), *_watching(report), *_drives(report), *_stages(report)]
     lines += [*_verdict(report), *_gates(report)]
     if report.tagged:
-        lines += ["", f"{report.minified.reference}  {report.minified.digest}"]
+        outputs = report.outputs or {report.minified.reference: report.minified.digest}
+        lines += ["", *(f"{place}  {digest}" for place, digest in outputs.items())]
     else:
         lines += ["", "nothing was tagged"]
     return (_plain("\n".join(lines)) + "\n").encode("utf-8", "backslashreplace")

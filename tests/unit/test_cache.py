@@ -167,6 +167,10 @@ class Images:
         self.images[reference] = self.images[image_id]
 
     def remove_image(self, image_id: str) -> None:
+        if [i.digest for i in self.images.values()].count(image_id) < 2:
+            self.images.pop(image_id, None)
+
+    def remove_image(self, image_id: str) -> None:
         if not any(i.digest == image_id for name, i in self.images.items() if name != image_id):
             del self.images[image_id]
 
