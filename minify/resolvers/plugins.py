@@ -91,6 +91,10 @@ class PluginsResolver:
     def _locale_only(self) -> tuple[Row, ...]:
         return read_rows(_table(), "locale_only")
 
+    @cached_property
+    def _callers(self) -> tuple[Row, ...]:
+        return read_rows(_table(), "converts_for_callers")
+
     def needs(self, scene: Scene, entry: Entry) -> Iterable[Need | Finding]:
         """Name what this program or library is likely to load while it runs."""
         if entry.kind is not Kind.FILE or entry.size < MIN_SIZE or not _may_be_elf(scene, entry):
@@ -157,7 +161,8 @@ class PluginsResolver:
                 reason = Reason(self.name, entry.path, "a converter was used: any other may be")
                 yield from (Need(one.path, reason) for one in scene.tree.walk(folder))
         elif converts and not any(fnmatch.fnmatchcase(name, libc) for libc in LIBC):
-            few = any(row.fits(entry, process.facts) for row in self._locale_only)
+            rows = (*self._locale_only, *(() if entry.path in scene.touched else self._callers))
+            few = any(row.fits(entry, process.facts) for row in rows)
             wanted = {f"{charset}.so" for charset in _charsets(scene.env)} if few else None
             for place in process.system_dirs:
                 real = scene.tree.real(f"{place}/gconv")

@@ -274,6 +274,10 @@ class TestPlugins:
     def test_gconv_of_a_library_that_is_kept_and_was_not_used(self) -> None:
         assert "BIG5.so" in self.converters(f"{LIB}/libany.so.1", used=False)[1]
         assert "BIG5.so" in self.converters(f"{LIB}/libxml2.so.2")[1]
+        assert "BIG5.so" in self.converters(f"{LIB}/libglib-2.0.so.0")[1]
+        assert self.converters(f"{LIB}/libglib-2.0.so.0", used=False)[1] <= {
+            "KOI8-R.so", "gconv-modules", "gconv-modules.d/extra.conf",
+        }  # fmt: skip
         table = read_rows((files("minify.policies") / "plugins.yaml").read_text(), "locale_only")
         row = next(row for row in table if row.needs)
         both = elf_facts(make_elf(("libicuuc.so.72", "libc.so.6"), soname="libxml2.so.2"))
