@@ -10,9 +10,9 @@ from minify.errors import Exit, TraceError
 
 
 def test_it_ends_what_takes_too_long() -> None:
-    with pytest.raises(TraceError, match=r"time budget of 0\.05 s is used up") as caught:
-        with deadline(0.05):
-            signal.pause()
+    words = r"time budget of 0\.05 s is used up"
+    with pytest.raises(TraceError, match=words) as caught, deadline(0.05):
+        signal.pause()
     assert caught.value.exit_code == Exit.TRACE
 
 
