@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
@@ -170,10 +172,6 @@ class Images:
         if [i.digest for i in self.images.values()].count(image_id) < 2:
             self.images.pop(image_id, None)
 
-    def remove_image(self, image_id: str) -> None:
-        if not any(i.digest == image_id for name, i in self.images.items() if name != image_id):
-            del self.images[image_id]
-
 
 def image(reference: str, digest: str, raw: str = "{}") -> Image:
     return Image(reference, digest, Platform(), ImageConfig(raw=raw))
@@ -335,3 +333,15 @@ def test_an_image_of_several_layers_comes_back(
 
 def test_an_empty_key_finds_nothing(folder: Path) -> None:
     assert find(folder, "") is None
+
+
+def test_the_way_to_a_former_result_loads_little() -> None:
+    """What only a new result needs would cost a hit most of its second."""
+    code = (
+        "import sys, minify.cli, minify.sweep, minify.cache, minify.reports.as_text;"
+        "print(*(m for m in sys.modules if m.split('.')[0] in "
+        "('tree_sitter', 'jsonschema', 'rich', 'elftools') or "
+        "m in ('minify.pipeline', 'minify.resolvers', 'minify.kit')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
