@@ -26,6 +26,7 @@ ELF = b"\x7fELF"
 STARTERS = (b"\0system\0", b"\0popen\0")
 PIECE, OVERLAP = 8 << 20, 4096  # bytes; no path is longer than PATH_MAX
 SHELL_NAME = b"/bin/sh"
+SMALLEST = 1024  # bytes of an ELF file that can name anything
 SHORTEST = 3  # letters of a name that something else is stuck to
 LIBRARY = re.compile(r"\.so(\.[\w.]+)?$")
 WITHIN = frozenset(bytes([c]) for c in b"0123456789abcdefghijklmnopqrstuvwxyz"
@@ -88,6 +89,22 @@ class Data:
                 yield from _beside(index, entry)
                 if b"\0" not in head:
                     yield from _of_text(index, entry)
+        elif entry.kind is Kind.FILE and _never_ran(index, entry):
+            yield from _of_program(index, entry)
+
+
+def _never_ran(index: _Index, entry: Entry) -> bool:
+    """Whether it is a program, or a library, that is kept because something may start it.
+
+    What data it needs nobody saw: only the paths in it tell.
+    """
+    library = LIBRARY.search(entry.path) is not None
+    if not library and not (entry.executable and index.places.commands.match(entry.path)):
+        return False
+    if entry.size < SMALLEST or index.foreign(entry.path):
+        return False
+    with index.tree.opener(entry) as stream:
+        return stream.read(4) == ELF
 
 
 def make() -> Resolver:
@@ -284,7 +301,8 @@ def _named_folder(index: _Index, entry: Entry, path: str, found: Entry) -> Itera
         return
     weight = weigh(index.tree, found.path, index.foreign)
     limits = index.places.limits
-    if not weight.within(limits["named_bytes"], limits["named_files"]):
+    most = limits["named_bytes" if entry.path in index.touched else "named_unseen_bytes"]
+    if not weight.within(most, limits["named_files"]):
         text = f"left out {weight.files} files, {weight.size} bytes, named by {entry.path}"
         yield Finding(NAMED, found.path, text)
         return

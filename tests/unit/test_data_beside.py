@@ -208,3 +208,17 @@ def test_commands_that_an_own_program_names_are_kept() -> None:
     for path in files:
         found = "/usr/bin/convert" in kept(files, [path])
         assert found == (path in ("/opt/app", "/usr/local/bin/app")), path
+
+
+def test_data_of_a_program_that_is_kept_because_a_script_may_start_it() -> None:
+    big = "x" * (3 << 20)  # more than is kept for a program that ran and did not ask for it
+    library, program = "/usr/lib/libocr.so.5", "/usr/bin/ocr"
+    named = b"\x7fELF" + b"\0" * 2000 + b"\0/usr/share/ocr/5/\0"
+    files = tree({program: Exec(named), library: named, "/usr/share/ocr/5/eng.data": big,
+                  "/usr/libexec/other": Exec(named), "/usr/share/text": named})  # fmt: skip
+    none = frozenset[str]()
+    scene = Scene(files, ImageConfig(), {}, frozenset(), none, none, KeepLevel.REACH)
+    for path, wanted in ((program, True), (library, True), ("/usr/share/text", False)):
+        found = {n.path for n in Data().needs(scene, files.entries[path]) if isinstance(n, Need)}
+        assert ("/usr/share/ocr/5/eng.data" in found) is wanted, path
+    assert "/usr/share/ocr/5/eng.data" not in run(files, [program])[0]
