@@ -28,7 +28,7 @@ def statement(report: Report, options: Options) -> str:
     """Write the statement about a report's output as JSON text."""
     document = {
         "_type": STATEMENT,
-        "subject": [{"name": report.minified.reference, "digest": _digest(report.minified.digest)}],
+        "subject": _subjects(report),
         "predicateType": PREDICATE,
         "predicate": {
             "buildDefinition": {
@@ -47,6 +47,12 @@ def statement(report: Report, options: Options) -> str:
     return json.dumps(document, indent=1, sort_keys=True) + "\n"
 
 
+def _subjects(report: Report) -> list[dict[str, Any]]:
+    """The output at every place it was written to, by the digest it has there."""
+    places = {**report.outputs} or {report.minified.reference: report.minified.digest}
+    return [{"name": place, "digest": _digest(digest)} for place, digest in places.items()]
+
+
 def _parameters(report: Report, options: Options) -> dict[str, Any]:
     told = {name: to_plain(getattr(options, name)) for name in TOLD}
     return {
@@ -60,8 +66,7 @@ def _parameters(report: Report, options: Options) -> dict[str, Any]:
 
 def _dependencies(report: Report, options: Options) -> list[dict[str, Any]]:
     source = {
-        "name": "source image",
-        "uri": f"pkg:docker/{report.original.reference}",
+        "name": f"source image {report.original.reference}",
         "digest": _digest(report.original.digest),
     }
     named = [("policy", p) for p in options.policies]

@@ -26,6 +26,11 @@ class Wishes:
     provenance: str
     cache: str
 
+    @property
+    def weigh_levels(self) -> bool:
+        """Whether what every keep level would weigh is wanted: JSON reports have it."""
+        return any(kind == "json" for _, kind in self.reports)
+
 
 def wishes_of(flags: dict[str, Any]) -> Wishes:
     """What the flags ask to be written; raises UsageError before anything ran."""
@@ -57,7 +62,9 @@ def result_of(bench: Bench, options: Options, wishes: Wishes) -> Report:
     folder = Path(wishes.cache)
     found = bench.engine.find(options.image) or _loaded(bench, options)
     key = cache.key_for(options, found.digest, bench.engine.name)
-    if key and not options.fresh and (entry := cache.find(folder, key)):
+    entry = None if options.fresh else cache.find(folder, key)
+    # A result of a run that weighed no levels does not have what a JSON report tells.
+    if entry and (entry.report.level_bytes or not wishes.weigh_levels):
         report = cache.restore(bench, options, entry)
         if report is not None:
             cache.touch(folder, key)
@@ -91,7 +98,7 @@ def _store(bench: Bench, folder: Path, key: str, report: Report) -> None:
 def _built(bench: Bench, options: Options, wishes: Wishes) -> Report:
     from minify.pipeline import build
 
-    return build(bench, options, weigh_levels=any(kind == "json" for _, kind in wishes.reports))
+    return build(bench, options, weigh_levels=wishes.weigh_levels)
 
 
 def deliver(report: Report, options: Options, wishes: Wishes) -> int:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,15 @@ def test_it_names_output_source_evidence_and_tool() -> None:
     assert run["byproducts"] == [{"name": "evidence", "digest": {"sha256": "c" * 64}}]
     assert run["builder"]["version"] == {"minify": "1.2.3"}
     assert build["externalParameters"]["probes"] == ["GET /"]
+
+
+def test_every_place_has_the_digest_it_has_there() -> None:
+    places = {"shop:1-min": "sha256:" + "b" * 64, "docker://r/shop:1": "sha256:" + "e" * 64}
+    found = json.loads(statement(replace(GOOD, outputs=places), Options()))
+    assert found["subject"] == [
+        {"name": "shop:1-min", "digest": {"sha256": "b" * 64}},
+        {"name": "docker://r/shop:1", "digest": {"sha256": "e" * 64}},
+    ]
 
 
 def test_it_names_the_files_that_were_read_by_content(tmp_path: Path) -> None:
