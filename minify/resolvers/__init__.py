@@ -63,6 +63,7 @@ MODULES = (
     "data",
     "told",
     "zones",
+    "locales",
     "package",
     "plugins",
     "shell",
