@@ -52,7 +52,7 @@ OLD_TABLES = "utf8_heavy.pl"  # perl < 5.32 loads unicore/lib/** by computed nam
 NOT_CODE = (".pod", ".h", ".a", ".bs", ".packlist", ".exists", ".t", ".e2x", ".eg")
 # For developers: libraries mention them, but only applications come to load them.
 TOOLS = frozenset({"CPAN", "Test", "TAP", "Pod", "ExtUtils", "Module/Build", "perl5db", "App",
-                   "Test2", "inc", "Devel"})  # fmt: skip
+                   "Test2", "inc"})  # fmt: skip
 # Modules that share their name with a whole field; what lies below is not theirs.
 FIELDS = frozenset({"IO", "File", "Net", "Text", "Time", "Unicode", "Digest", "Data", "Module",
                     "Class", "XML", "HTTP", "Math", "Term", "Tie", "Sys", "User", "Crypt", "B",
@@ -240,8 +240,14 @@ def _module(here: _Here, path: str, inside: str) -> Iterator[Need | Finding]:
     top = stem.partition("/")[0]
     if stem not in TOOLS | FIELDS and (top not in TOOLS or path in here.scene.touched):
         yield from _family(here, path, stem)
-    for folder in FAMILIES.get(stem, ()):
+    for folder in (*FAMILIES.get(stem, ()), *_shares(stem)):
         yield from _family(here, path, folder)
+
+
+def _shares(stem: str) -> tuple[str, str]:
+    """Where File::ShareDir finds the data of the module's distribution, or of the module."""
+    name = stem.replace("/", "-")
+    return f"auto/share/dist/{name}", f"auto/share/module/{name}"
 
 
 def _application(here: _Here, path: str) -> Iterator[Need | Finding]:

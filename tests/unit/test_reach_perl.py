@@ -192,3 +192,19 @@ def test_script_in_a_shared_folder_keeps_no_neighbours() -> None:
 def test_binary_called_pm_is_a_finding() -> None:
     _, findings = ask({"/opt/app/x.pm": b"\x00\x01\x02"}, "/opt/app/x.pm")
     assert [f.rule for f in findings] == ["perl"]
+
+
+def test_data_of_a_distribution_and_modules_called_devel() -> None:
+    """Devel::StackTrace is what exception classes use when they run, not a developer's tool."""
+    share = "/usr/share/perl5/auto/share"
+    files: dict[str, Content] = {
+        "/app/a.pl": "use Clock::Locale;",
+        "/usr/share/perl5/Clock/Locale.pm": "use Devel::StackTrace;",
+        "/usr/share/perl5/Devel/StackTrace.pm": "",
+        f"{share}/dist/Clock-Locale/cs.pl": "",
+        f"{share}/dist/Other/cs.pl": "",
+    }
+    library = "/usr/share/perl5/Clock/Locale.pm"
+    kept, _ = ask(files, library)
+    assert {"/usr/share/perl5/Devel/StackTrace.pm", f"{share}/dist/Clock-Locale/cs.pl"} <= kept
+    assert f"{share}/dist/Other/cs.pl" not in kept
