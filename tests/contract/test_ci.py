@@ -347,17 +347,23 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def shell_step(folder: Path, *argv: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def step_run(folder: Path, argv: list[str], **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in the clone as CI does: no terminal, no minify but the one to install."""
     hidden = str(Path(sys.executable).parent)  # where another minify is
-    path = os.pathsep.join(p for p in os.environ["PATH"].split(os.pathsep) if p != hidden)
+    others = [p for p in os.environ["PATH"].split(os.pathsep) if p != hidden]
+    path = os.pathsep.join([str(folder / "venv/bin"), *others])  # installed once, found then
     env = {
         **os.environ, "PATH": path, "PIP_NO_DEPS": "1", "MINIFY_HOME": str(folder / "home"),
         "SHRINK_INSTALL": str(folder / "src"), "SHRINK_VENV": str(folder / "venv"), **variables,
     }  # fmt: skip
     return subprocess.run(
-        [str(folder / "src/templates/shell.sh"), *argv], cwd=folder, env=env, capture_output=True,
-        text=True, stdin=subprocess.DEVNULL, timeout=300, check=False,
+        argv, cwd=folder, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL,
+        timeout=300, check=False,
     )  # fmt: skip
+
+
+def shell_step(folder: Path, *argv: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return step_run(folder, [str(folder / "src/templates/shell.sh"), *argv], **variables)
 
 
 @on_engine
@@ -393,9 +399,40 @@ def test_the_shell_step_in_a_clean_clone(service: str, clone: Path) -> None:
 
 @on_engine
 def test_the_shell_step_says_what_is_missing(clone: Path) -> None:
-    done = shell_step(clone, SHRINK_INSTALL="", SHRINK_VENV="none", SHRINK_PULL="")
+    bare = "/usr/bin:/bin"  # no minify there
+    done = shell_step(clone, SHRINK_INSTALL="", PATH=bare)
     assert done.returncode == Exit.UNSUPPORTED
     assert "SHRINK_INSTALL" in done.stderr
     done = shell_step(clone, MINIFY_IMAGE="no/such:image")
     assert done.returncode == Exit.ENGINE
     assert not (clone / "minify-reports/result.env").exists()
+
+
+@on_engine
+def test_the_step_of_the_action(service: str, clone: Path) -> None:
+    """What GitHub's runner does with the composite action: variables from inputs, then bash."""
+    tag = "minify-test-ci:action"
+    (step,) = [s for s in composite()["runs"]["steps"] if s.get("id") == "shrink"]
+    inputs = {name: "" for name in step["env"]}
+    inputs |= {
+        "MINIFY_IMAGE": service, "MINIFY_TAG": tag, "MINIFY_REQUIRE": "/app/app.pl\n/no/such",
+        "SHRINK_SCRIPT": str(clone / "src/templates/shell.sh"), "SHRINK_SUMMARY": "true",
+        "SHRINK_INSTALL": str(clone / "src"), "SHRINK_VENV": str(clone / "venv"),
+        "SHRINK_REPORTS": "of action", "SHRINK_PUSH": "false", "SHRINK_SUDO": "true",
+        "SHRINK_ARGS": "--quiet --keep '/root/a b*' --forbid $(touch,oops)",
+        "GITHUB_OUTPUT": str(clone / "output"), "GITHUB_STEP_SUMMARY": str(clone / "summary"),
+    }  # fmt: skip
+    argv = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]]
+    try:
+        done = step_run(clone, argv, **inputs)
+        assert done.returncode == Exit.USAGE, done.stderr
+        assert "cannot forbid '$(touch'" in done.stderr  # split into words, not expanded
+        done = step_run(clone, argv, **{**inputs, "SHRINK_ARGS": "--quiet --keep '/root/nev*'"})
+        assert done.returncode == Exit.GATE, done.stdout + done.stderr
+        assert "SHRUNK_FAILED_GATES=1" in (clone / "output").read_text()
+        assert "1 of 2 gates failed" in (clone / "summary").read_text()
+        done = step_run(clone, argv, **{**inputs, "SHRINK_ARGS": "", "MINIFY_REQUIRE": ""})
+        assert done.returncode == 0, done.stderr
+        assert f"SHRUNK_IMAGE={tag}\n" in (clone / "output").read_text()
+    finally:
+        docker("rmi", "--force", tag, check=False)
