@@ -11,7 +11,7 @@ import importlib.resources
 import json
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ import yaml
 from minify.drives import KINDS, drives_from, unique
 from minify.errors import UsageError
 from minify.found import drives_found
-from minify.images.transports import located
 from minify.layers import Layer, read_variables, unknown_variables
 from minify.model import Drive, KeepLevel, Mount
 from minify.options import Options
@@ -36,7 +35,6 @@ SIMPLE = {
 }  # fmt: skip
 LISTS = ("keep", "drop", "policies_off", "forbid", "require", "output")
 PATHS = ("baseline", "context", "dockerfile", "from_lock", "compose", "auth_file", "cert_dir")
-PATH_LISTS = ("policies", "evidence")
 RENAMED = {"from_lock": "lock"}
 STRUCTURED = ("sql_probes", "probes")  # never plain text
 TIMES = {"ready_timeout": "ready", "stop_timeout": "stop", "observe_for": "observe"}
@@ -90,8 +88,10 @@ def find_config(given: str | None = None) -> Path | None:
 def base_options(given: str | None = None, flags: Mapping[str, Any] | None = None) -> Options:
     """What file, environment and `flags` (by key, weakest first) say. Raises UsageError."""
     path = find_config(given)
-    in_file = absolute(read_config(path), path.parent) if path else {}
-    return options_from({**in_file, **environment_layer().data, **(flags or {})}, Path.cwd())
+    in_file = read_config(path) if path else {}
+    stronger = {**environment_layer().data, **(flags or {})}
+    folder = path.resolve().parent if path else Path.cwd()
+    return options_from({**in_file, **stronger}, folder, dict.fromkeys(stronger, Path.cwd()))
 
 
 def file_layer(path: Path) -> Layer:
@@ -142,31 +142,6 @@ def _flow(text: str) -> Any:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise UsageError(f"not YAML: {text!r}: {' '.join(str(error).split())}") from error
-
-
-def absolute(data: Mapping[str, Any], base: Path) -> dict[str, Any]:
-    """The same settings with every host path made absolute, so that layers can be united."""
-    out = dict(data)
-    for key in PATH_LISTS:
-        if key in out:
-            out[key] = [str(base.resolve() / p) for p in out[key]]
-    for key in PATHS:
-        if key in out:
-            out[key] = str(base.resolve() / out[key])
-    if "output" in out:
-        out["output"] = [located(place, base.resolve()) for place in out["output"]]
-    if "image" in out:
-        out["image"] = located(out["image"], base.resolve())
-    if isinstance(out.get("secrets"), Mapping):
-        out["secrets"] = {k: str(base.resolve() / str(f)) for k, f in out["secrets"].items()}
-    if "mounts" in out:
-        out["mounts"] = [_absolute_mount(m, base.resolve()) for m in out["mounts"]]
-    return out
-
-
-def _absolute_mount(text: str, base: Path) -> str:
-    source, colon, rest = text.partition(":")
-    return f"{base / source}:{rest}" if colon else text
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -224,44 +199,56 @@ def _line(node: Any, path: list[Any]) -> int:
     return node.start_mark.line + 1 if node is not None else 1
 
 
-def options_from(data: Mapping[str, Any], base: Path) -> Options:
-    """Turn checked configuration data into options; relative paths start at `base`."""
+def options_from(
+    data: Mapping[str, Any], base: Path, bases: Mapping[str, Path] | None = None
+) -> Options:
+    """Turn checked configuration data into options.
+
+    Relative paths start at `base`, those of a key in `bases` there.
+    """
+
+    def at(key: str) -> Path:
+        return (bases or {}).get(key, base)
+
     options = replace(Options(), **{k: v for k, v in data.items() if k in SIMPLE})
     lists: dict[str, Any] = {k: tuple(data[k]) for k in LISTS if k in data}
-    lists |= {RENAMED.get(k, k): str(base / data[k]) for k in PATHS if k in data}
+    lists |= {RENAMED.get(k, k): str(at(k) / data[k]) for k in PATHS if k in data}
     times = {name: float(data[key]) for key, name in TIMES.items() if key in data}
     return replace(
         options,
         **lists,
         keep_level=KeepLevel(data.get("keep_level", options.keep_level)),
-        evidence=tuple(str(base / p) for p in data.get("evidence", ())),
+        evidence=tuple(str(at("evidence") / p) for p in data.get("evidence", ())),
         max_size=bytes_of(data["max_size"]) if "max_size" in data else None,
         build_args=_env(data.get("build_args") or {}),
-        policies=tuple(str(base / p) for p in data.get("policies", ())),
+        policies=tuple(str(at("policies") / p) for p in data.get("policies", ())),
         argv=words(data.get("command", ())),
         entrypoint=words(data.get("entrypoint", ())),
         env=_env(data.get("env") or {}),
         user=str(data.get("user", "")),
         mounts=(
-            *(mount_from(m, base) for m in data.get("mounts", ())),
-            *secrets_from(data.get("secrets") or {}, base),
+            *(mount_from(m, at("mounts")) for m in data.get("mounts", ())),
+            *secrets_from(data.get("secrets") or {}, at("secrets")),
         ),
         surroundings=surroundings_from(data),
         ports=tuple(data.get("ports", ())),
-        cases=cases_from(data.get("runs", ()), base),
-        drives=_drives(data, base),
+        cases=cases_from(data.get("runs", ()), at("runs")),
+        drives=_drives(data, at),
         default_drives=bool(data.get("default_probes", True)),
         limits=replace(options.limits, **times),
     )
 
 
-def _drives(data: Mapping[str, Any], base: Path) -> tuple[Drive, ...]:
-    """The probes by kind, then those of `probes` in their own order."""
-    made = [d for k in KINDS for v in data.get(f"{k}_probes", ()) for d in drives_from(k, v, base)]
+def _drives(data: Mapping[str, Any], at: Callable[[str], Path]) -> tuple[Drive, ...]:
+    """The probes by kind, then those of `probes` in their own order, then what is found."""
+    made: list[Drive] = []
+    for kind in KINDS:
+        for value in data.get(key := f"{kind}_probes", ()):
+            made += drives_from(kind, value, at(key))
     for item in data.get("probes", ()):
         kind, value = next(iter(item.items()))
-        made += drives_from(kind, value, base)
-    return unique((*made, *drives_found(data, base)))
+        made += drives_from(kind, value, at("probes"))
+    return unique((*made, *drives_found(data, at)))
 
 
 def _env(value: Mapping[str, Any] | Sequence[str]) -> tuple[str, ...]:

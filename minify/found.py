@@ -17,12 +17,15 @@ from minify.imports.postman import postman_drives
 from minify.model import CrawlDrive, Drive, GraphqlDrive, OpenApiDrive
 
 
-def drives_found(data: Mapping[str, Any], base: Path) -> tuple[Drive, ...]:
-    """All drives the keys crawl, openapi, graphql, har and postman stand for; raises UsageError."""
+def drives_found(data: Mapping[str, Any], at: Callable[[str], Path]) -> tuple[Drive, ...]:
+    """All drives the keys crawl, openapi, graphql, har and postman stand for; raises UsageError.
+
+    `at` says where a key's relative paths start.
+    """
     out: list[Drive] = []
     for key, read in _READ.items():
         for value in _each(data.get(key)):
-            out += read(value, base)
+            out += read(value, at(key))
     return tuple(out)
 
 

@@ -95,6 +95,18 @@ def test_paths_start_where_their_layer_is(folder: Path, monkeypatch: pytest.Monk
     assert base_options().policies == (str(folder / "q.yaml"),)
 
 
+def test_files_of_probes_start_where_their_layer_is(folder: Path) -> None:
+    (folder / "deep").mkdir()
+    (folder / "deep" / "body").write_text("from the folder of the file")
+    (folder / "body").write_text("from here")
+    probe = {"path": "/", "body_file": "body"}
+    (folder / "deep" / "m.yaml").write_text(json.dumps({"http_probes": [probe]}))
+    of_file = base_options("deep/m.yaml").drives[0]
+    of_flag = base_options("deep/m.yaml", {"http_probes": [probe]}).drives[0]
+    bodies = [getattr(d, "body", b"") for d in (of_file, of_flag)]
+    assert bodies == [b"from the folder of the file", b"from here"]
+
+
 PROPERTIES = {
     "tag": {"type": "string"},
     "user": {"type": ["string", "integer"]},
@@ -158,3 +170,31 @@ def test_effective_names_the_strongest() -> None:
     low, high = Layer({"tag": "a"}, {"tag": "f:1"}), Layer({"tag": "b"}, {"tag": "--tag"})
     first = effective(PROPERTIES, [low, high])[0]
     assert (first.key, first.value, first.origin) == ("tag", "b", "--tag")
+
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+
+
+def test_every_setting_is_documented() -> None:
+    import re
+
+    pages = "".join(page.read_text() for page in (*DOCS.glob("*.md"), DOCS.parent / "README.md"))
+    text = " ".join(re.findall(r"`([^`\n]+)`", pages))
+    words = set(re.findall(r"[\w-]+", text))
+    keys = [k for k in schema()["properties"] if not {k, "--" + k.replace("_", "-")} & words]
+    request = schema()["$defs"]["http_request"]["properties"]
+    assert keys == []
+    assert [k for k in request if k not in words and k != "name"] == []
+
+
+def test_the_examples_in_the_documentation_are_valid(tmp_path: Path) -> None:
+    import re
+
+    from minify.config import read_config
+
+    blocks = re.findall(r"```yaml\n(.*?)```", (DOCS / "configuration.md").read_text(), re.DOTALL)
+    assert len(blocks) >= 3
+    for block in blocks:
+        path = tmp_path / "minify.yaml"
+        path.write_text(block)
+        read_config(path)
