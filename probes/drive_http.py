@@ -28,6 +28,8 @@ MOST_REDIRECTS = 20
 READ_LIMIT = 1 << 30  # bytes after which a body counts as never-ending
 RETRY_PAUSE = 0.05
 AGAIN_PAUSE = 0.2  # seconds before a failed request is sent again; doubled each time
+STARTING_UP = (502, 503, 504)
+PATIENCE = 15.0  # seconds after the first request in which such an answer is not the last word
 VARIABLE = re.compile(rb"\{\{\s*(\w+)\s*\}\}")
 STEP = re.compile(r"""\.?([^.\[\]'"]+)|\[(\d+|'[^']*'|"[^"]*")\]""")  # of a JSON path
 PATH_SAFE = string.punctuation  # sent as they are; blanks, controls and non-ASCII are escaped
@@ -509,6 +511,22 @@ def drive_one(drive: dict[str, Any], sessions: dict[Any, Session] | None = None)
     return answer
 
 
+def drive_patiently(
+    drive: dict[str, Any], sessions: dict[Any, Session], until: float
+) -> dict[str, Any]:
+    """Do one drive, again until a moment while a proxy says that what is behind it is not up yet.
+
+    A web server that listens before its application does (nginx and php-fpm under one supervisor)
+    answers 502, 503 or 504 for its first moments (RFC 9110, section 15.6).
+    """
+    while True:
+        answer = drive_one(drive, sessions)
+        waiting = not answer["ok"] and answer.get("status") in STARTING_UP
+        if not waiting or time.monotonic() >= until:
+            return answer
+        time.sleep(AGAIN_PAUSE)
+
+
 def check(drive: dict[str, Any]) -> None:
     """Raise what a malformed drive raises, before anything is sent."""
     str(drive["id"]), int(drive["port"]), float(drive.get("timeout", 30))
@@ -528,7 +546,9 @@ def check(drive: dict[str, Any]) -> None:
 def main() -> int:
     """Answer each line of requests until stdin ends; returns the contract's exit status."""
     sessions: dict[Any, Session] = {}
+    until = 0.0
     for line in iter(sys.stdin.readline, ""):
+        until = until or time.monotonic() + PATIENCE
         try:
             drives = json.loads(line)["drives"]
             for drive in drives:
@@ -537,7 +557,7 @@ def main() -> int:
             print(f"drive_http: bad request: {error!r}", file=sys.stderr)
             return 2
         for drive in drives:
-            print(json.dumps(drive_one(drive, sessions)), flush=True)
+            print(json.dumps(drive_patiently(drive, sessions, until)), flush=True)
     return 0
 
 

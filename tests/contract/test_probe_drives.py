@@ -288,6 +288,29 @@ def test_trying_again_while_refused() -> None:
     assert (got["ok"], got["status"]) == (True, 200)
 
 
+def test_a_proxy_whose_application_is_not_up_yet_is_asked_again() -> None:
+    """nginx and php-fpm under one supervisor: 502 until the second listens."""
+    answers = iter((502, 503, 200))
+
+    class Starting(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(next(answers))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Starting)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    got = ask(server.server_address[1], HttpDrive("early"))
+    server.shutdown()
+    server.server_close()
+    thread.join()
+    assert (got["ok"], got["status"]) == (True, 200)
+
+
 def test_answers_come_in_order() -> None:
     with web() as port:
         base = {"host": "127.0.0.1", "port": port}
