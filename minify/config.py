@@ -21,6 +21,7 @@ import yaml
 from minify.drives import KINDS, drives_from, unique
 from minify.errors import UsageError
 from minify.found import drives_found
+from minify.images.transports import located
 from minify.layers import Layer, read_variables, unknown_variables
 from minify.model import Drive, KeepLevel, Mount
 from minify.options import Options
@@ -33,7 +34,7 @@ SIMPLE = {
     "compose_service",
     "light", "fresh", "force", "layers", "tls_verify",
 }  # fmt: skip
-LISTS = ("keep", "drop", "policies_off", "forbid", "require", "output")
+LISTS = ("keep", "drop", "policies_off", "forbid", "require")
 PATHS = ("baseline", "context", "dockerfile", "from_lock", "compose", "auth_file", "cert_dir")
 RENAMED = {"from_lock": "lock"}
 STRUCTURED = ("sql_probes", "probes")  # never plain text
@@ -213,6 +214,8 @@ def options_from(
     options = replace(Options(), **{k: v for k, v in data.items() if k in SIMPLE})
     lists: dict[str, Any] = {k: tuple(data[k]) for k in LISTS if k in data}
     lists |= {RENAMED.get(k, k): str(at(k) / data[k]) for k in PATHS if k in data}
+    lists["output"] = tuple(located(place, at("output")) for place in data.get("output", ()))
+    lists["image"] = located(options.image, at("image"))
     times = {name: float(data[key]) for key, name in TIMES.items() if key in data}
     return replace(
         options,

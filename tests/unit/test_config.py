@@ -92,3 +92,16 @@ def test_the_samples_are_valid(path: Path) -> None:
 def test_malformed_mounts(text: str) -> None:
     with pytest.raises(UsageError):
         mount_from(text, Path("/"))
+
+
+def test_places_in_the_file_are_relative_to_it(tmp_path: Path) -> None:
+    path = tmp_path / "minify.yaml"
+    path.write_text(
+        "image: oci:in:v1\noutput: [oci:out, docker-archive:/x.tar, docker://h/n:1]\n"
+        "layers: shared\nauth_file: auth.json\ntls_verify: false\n"
+    )
+    options = read_options(path)
+    assert options.image == f"oci:{tmp_path}/in:v1"
+    assert options.output == (f"oci:{tmp_path}/out", "docker-archive:/x.tar", "docker://h/n:1")
+    assert (options.layers, options.tls_verify) == ("shared", False)
+    assert options.auth_file == str(tmp_path / "auth.json")
