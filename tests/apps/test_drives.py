@@ -16,18 +16,12 @@ from minify.extras import wanted
 
 pytestmark = [pytest.mark.apps, pytest.mark.docker, pytest.mark.root]
 FOLDER = samples.SAMPLES / "drives"
-FILES = sorted(FOLDER.glob("*.yaml"))
-
-
-@pytest.fixture(scope="module")
-def image() -> str:
-    return samples.build("drives")
+FILES = [*sorted(FOLDER.glob("*.yaml")), samples.SAMPLES / "postgres" / "sql.yaml"]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
-def test_is_minified_and_verified_with_this_kind_of_drive(
-    image: str, path: Path, tmp_path: Path
-) -> None:
+def test_is_minified_and_verified_with_this_kind_of_drive(path: Path, tmp_path: Path) -> None:
+    image = samples.build(path.parent.name)
     for drive in read_options(path).drives:
         for module in wanted(drive)[1]:
             if importlib.util.find_spec(module) is None:

@@ -83,7 +83,7 @@ def test_a_malformed_probe_is_a_usage_error(tmp_path: Path) -> None:
         read_options(written(tmp_path, "http_probes: ['FOO /']"))
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("sample_apps/*/minify.yaml")), ids=str)
+@pytest.mark.parametrize("path", sorted(ROOT.glob("sample_apps/*/*.yaml")), ids=str)
 def test_the_samples_are_valid(path: Path) -> None:
     assert read_options(path).image == ""
 
