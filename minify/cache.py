@@ -30,7 +30,7 @@ from typing import Any
 from minify.bench import Bench
 from minify.codec import dumps, loads, to_plain
 from minify.errors import BuildError, Exit, MinifyError
-from minify.model import OutputImage, PackedLayer
+from minify.model import OutputImage, PackedLayer, RunDrive
 from minify.options import Options
 from minify.outputs import check_outputs, deliver, wanted_of
 from minify.report import Report
@@ -89,6 +89,9 @@ def tool_parts() -> Iterator[str]:
 
 def _contents(options: Options) -> Iterator[str]:
     """The content of every file that an option names, and of every bind mount."""
+    around = options.surroundings
+    if around.companions or around.network or any(isinstance(d, RunDrive) for d in options.drives):
+        raise _Uncacheable
     mounts = {m.source for m in options.mounts if m.source}
     for source in sorted(mounts):
         yield f"mount {source} {_tree(Path(source))}"

@@ -176,8 +176,12 @@ def _key(it: _Build) -> str:
     return dumps(it.plan) + __version__
 
 
+def _reusing(it: _Build) -> bool:
+    return it.plan.repeatable and not it.options.fresh
+
+
 def _originals(it: _Build, pool: ThreadPoolExecutor) -> Future[Originals]:
-    stored = None if it.options.fresh else it.shelf.get("originals", Originals, key=_key(it))
+    stored = it.shelf.get("originals", Originals, key=_key(it)) if _reusing(it) else None
     if stored:
         return _spawn(pool, lambda: stored)
     image, plan, stage = it.loaded.image, it.plan, it.stage
@@ -196,7 +200,7 @@ def _evidence(it: _Build) -> tuple[Evidence, Behaviour | None, bool]:
         return Evidence(it.loaded.image.digest), None, True
     if it.options.evidence:
         return read_evidence(it.options.evidence, it.loaded.image), None, True
-    stored = None if it.options.fresh else it.shelf.get("trial", Trial, key=_key(it))
+    stored = it.shelf.get("trial", Trial, key=_key(it)) if _reusing(it) else None
     if stored and stored.evidence.complete:
         return stored.evidence, stored.behaviour, True
     trial = observe(it.stage, it.loaded, it.plan)

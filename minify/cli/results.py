@@ -88,7 +88,9 @@ def _store(bench: Bench, folder: Path, key: str, report: Report) -> None:
     output = Shelf(bench.home.work(report.original.digest)).get("output", OutputImage)
     with step("Caching") as progress:
         if not key:
-            progress.warn("not cached: the content of a mount cannot be pinned down")
+            progress.warn(
+                "not cached: a mount, a command on this host or another container decides too"
+            )
         elif not (output and output.digest == report.minified.digest):
             progress.note("not cached: another build of the image ended meanwhile")
         elif report.tagged and not store(folder, key, report, output):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from minify.model.drives import Case, Drive
+from minify.model.drives import Case, Drive, RunDrive
 from minify.model.image import Healthcheck
 
 HEALTHCHECK = "healthcheck"  # the id of the drive that is the image's own health check
@@ -105,3 +105,10 @@ class Plan:
     cases: tuple[Case, ...] = ()
     stdin: bytes = b""
     ends: bool = False
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether nothing outside decides what a run does, so that a former run's result holds."""
+        around = self.surroundings
+        outside = any(isinstance(d, RunDrive) for d in self.drives) or around.companions
+        return not (outside or around.network or any(m.source for m in self.mounts))

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from minify.drives import drives_from, exec_drive, http_drive, tcp_drive, unescape
 from minify.errors import UsageError
-from minify.model import HttpDrive
+from minify.model import Companion, HttpDrive, Mount, Plan, RunDrive, Surroundings
 
 
 @pytest.mark.parametrize(
@@ -62,3 +63,12 @@ def test_mapping() -> None:
     assert drive.body == b'{"k": 1}'
     assert dict(drive.headers) == {"X-A": "1", "Content-Type": "application/json"}
     assert drive.expect_status == (201,)
+
+
+def test_a_plan_that_something_outside_decides_is_not_reused() -> None:
+    plan = Plan("sha256:1", drives=(HttpDrive("GET /"),), mounts=(Mount("/tmp"),))
+    assert plan.repeatable
+    assert not replace(plan, drives=(RunDrive("run x", ("x",)),)).repeatable
+    assert not replace(plan, mounts=(Mount("/a", "/b"),)).repeatable
+    around = Surroundings(companions=(Companion("db", "db"),))
+    assert not replace(plan, surroundings=around).repeatable
