@@ -39,6 +39,7 @@ KEEPERS = {
         "engines/docker_build.py",
         "engines/docker_companions.py",
         "engines/docker_container.py",
+        "engines/docker_output.py",
         "engines/docker_source.py",
     },
     "requests": {"engines/docker_container.py", "imports/openapi.py"},

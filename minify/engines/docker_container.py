@@ -19,8 +19,11 @@ from requests.exceptions import ConnectionError as RequestsConnectionError
 from requests.exceptions import ReadTimeout
 
 from minify.engines import Launch
+from minify.engines.docker_output import Gathered
 from minify.errors import EngineError, TraceError
 from minify.model import Image, Mount, Plan
+
+LAST_WORDS = 2.0  # seconds for the output of an ended container to arrive
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class DockerContainer:
         self._place = place
         self._ignored = tuple(ignored)
         self._state: dict[str, Any] = {}
+        self._output: Gathered | None = None
         self._closed = False
 
     @classmethod
@@ -101,6 +105,10 @@ class DockerContainer:
     def start(self) -> None:
         """Start it; raises TraceError when the runtime cannot start its command."""
         try:
+            # Attached before the start: what a short-lived container wrote may never reach the
+            # engine's log, or not in time.
+            streams = {"stdout": True, "stderr": True, "stream": True, "logs": False}
+            self._output = Gathered(self._client.attach(self.id, **streams))
             if self._stdin:
                 self._feed()
             self._client.start(self.id)
@@ -194,9 +202,10 @@ class DockerContainer:
         try:
             made = self._client.exec_create(self.id, list(argv))
             chunks = self._client.exec_start(made["Id"], stream=True)
-            output, ended = _collect(chunks, timeout)
+            output = Gathered(chunks)
+            ended = output.wait(timeout)
             status = self._client.exec_inspect(made["Id"])["ExitCode"] if ended else None
-            return (124 if status is None else int(status)), output
+            return (124 if status is None else int(status)), output.data
         except APIError as error:
             raise TraceError(
                 f"cannot run in the container: {shlex.join(argv)}: {error.explanation}"
@@ -234,16 +243,11 @@ class DockerContainer:
 
     def log(self) -> tuple[str, ...]:
         """Lines it wrote so far."""
-        try:
-            # The engine may still be writing down what an ended container wrote: follow to its end.
-            follow = not self.running()
-            found = self._client.logs(
-                self.id, stdout=True, stderr=True, follow=follow, stream=follow
-            )
-            text = b"".join(found) if follow else bytes(found)
-        except APIError:
+        if self._output is None:
             return ()
-        return tuple(text.decode(errors="replace").splitlines())
+        if not self.running():
+            self._output.wait(LAST_WORDS)
+        return tuple(self._output.data.decode(errors="replace").splitlines())
 
     def health(self) -> str:
         """Always empty: the trial runs the health check as a drive."""
@@ -270,23 +274,6 @@ class DockerContainer:
             self._closed = True
             with contextlib.suppress(APIError):
                 self._client.remove_container(self.id, force=True, v=True)
-
-
-def _collect(chunks: Iterator[bytes], timeout: float) -> tuple[bytes, bool]:
-    """Gather a stream for at most `timeout` seconds; returns what came and whether it ended.
-
-    In a thread, for the SDK's own time limit is one between two chunks and shared by all calls.
-    """
-    got: list[bytes] = []
-
-    def gather() -> None:
-        with contextlib.suppress(APIError, OSError):
-            got.extend(chunks)
-
-    thread = threading.Thread(target=gather, daemon=True)
-    thread.start()
-    thread.join(timeout)
-    return b"".join(got), not thread.is_alive()
 
 
 def _around(plan: Plan) -> dict[str, Any]:

@@ -225,7 +225,8 @@ def test_interrupted_at_any_moment_nothing_is_left(
     child.send_signal(signal.SIGTERM)
     status = child.wait(timeout=60)
     done = docker("images", "-q", "minify-test-interrupted:1")
-    assert status in (130, 143) or (status == 0 and done)
+    # Before it has a handler nothing is there to be cleaned up yet.
+    assert status in (130, 143, -signal.SIGTERM) or (status == 0 and done)
     docker("rmi", "-f", "minify-test-interrupted:1", check=False)
     owned = [
         c

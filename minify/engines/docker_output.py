@@ -1,0 +1,42 @@
+"""What a container writes, gathered by a thread as it comes."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterable
+
+from docker.errors import APIError
+
+LIMIT = 16 << 20  # bytes kept; a container that writes more is not compared beyond that
+
+
+class Gathered:
+    """A stream of the engine under way.
+
+    In a thread, for the SDK's own time limit is one between two chunks and shared by all calls.
+    """
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._thread = threading.Thread(target=self._gather, args=(chunks,), daemon=True)
+        self._thread.start()
+
+    def _gather(self, chunks: Iterable[bytes]) -> None:
+        # The stream breaks off when the container is removed under it: what came, came.
+        with contextlib.suppress(APIError, OSError, ValueError):
+            for chunk in chunks:
+                if self._size < LIMIT:
+                    self._chunks.append(chunk)
+                    self._size += len(chunk)
+
+    def wait(self, timeout: float) -> bool:
+        """Wait up to `timeout` seconds for the end of the stream; returns whether it ended."""
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    @property
+    def data(self) -> bytes:
+        """What came so far."""
+        return b"".join(self._chunks)
