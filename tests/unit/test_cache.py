@@ -26,6 +26,8 @@ from minify.model import (
     Mount,
     OutputImage,
     Platform,
+    RunDrive,
+    Surroundings,
 )
 from minify.names import SOURCE_LABEL
 from minify.options import Options
@@ -56,6 +58,7 @@ OTHER: dict[str, Any] = {
     "keep_level": KeepLevel.EXACT, "verify": False, "repairs": 0, "light": True, "epoch": 5,
     "evidence": ("/e",), "lock": "/l", "max_size": 1, "min_reduction": 1.0, "max_growth": 1.0,
     "baseline": "/b", "forbid": ("shell",), "require": ("/r",),
+    "surroundings": Surroundings(memory=1),
 }  # fmt: skip
 # What the result is called, where it comes from and goes, how long it may take: not what it is.
 NAMES = {
@@ -74,6 +77,11 @@ def test_every_option_is_part_of_the_key(name: str) -> None:
         other = OTHER[name]
     base = replace(PLAIN, max_growth=2.0) if name == "baseline" else PLAIN
     assert key(replace(base, **{name: other})) != key(base)
+
+
+def test_what_runs_outside_cannot_be_pinned_down() -> None:
+    assert key(replace(PLAIN, drives=(RunDrive("run x", ("x",)),))) == ""
+    assert key(replace(PLAIN, surroundings=Surroundings(network="other"))) == ""
 
 
 def test_names_are_not_part_of_the_key() -> None:
