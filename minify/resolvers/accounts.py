@@ -1,6 +1,7 @@
 """Login shells: a program that logs people in starts the shell that passwd(5) names for them.
 
-Without it sshd calls the user invalid, su and ftp servers refuse, and no probe logs anybody in.
+It looks for their keys in their homes, too. Without the shell sshd calls the user invalid, su and
+ftp servers refuse; and no probe logs anybody in.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from minify.resolvers import Need, Resolver, Scene
 
 RULE = "accounts"
 LIMIT = 1 << 20
+LOGIN_FILES = (".ssh/authorized_keys", ".ssh/authorized_keys2", ".ssh/environment", ".ssh/rc")
 # Programs through which anybody may come in, and those that become somebody else's account.
 LOGINS = frozenset({"sshd", "login", "dropbear", "in.telnetd", "telnetd", "vsftpd", "proftpd",
                     "pure-ftpd", "cockpit-ws", "shellinaboxd", "xrdp-sesman"})  # fmt: skip
@@ -48,3 +50,12 @@ def _shells(scene: Scene, entry: Entry, *, everybody: bool) -> Iterator[Need]:
         shell = fields[6].strip() or "/bin/sh"
         if shell.startswith("/") and scene.tree.is_file(shell):
             yield Need(shell, Reason(RULE, entry.path, f"the shell of {fields[0]}"))
+        if everybody and fields[5].startswith("/"):
+            yield from _home(scene, entry, fields[5].rstrip("/"))
+
+
+def _home(scene: Scene, entry: Entry, home: str) -> Iterator[Need]:
+    """Where a session starts, and the keys that let its owner in (sshd(8), AUTHORIZED_KEYS)."""
+    for path in (home, *(f"{home}/{name}" for name in LOGIN_FILES)):
+        if path and scene.tree.resolve(path).entry is not None:
+            yield Need(path, Reason(RULE, entry.path, "read when its owner logs in"))

@@ -30,3 +30,15 @@ def test_root_need_not_become_root() -> None:
 def test_other_programs_and_shells_that_are_not_there() -> None:
     assert shells("/usr/bin/ls") == set()
     assert shells("/usr/sbin/sshd", "a:x:1:1:::/usr/sbin/nologin\n") == set()
+
+
+def test_keys_of_those_who_may_log_in() -> None:
+    keys = "/home/bob/.ssh/authorized_keys"
+    files: dict[str, Content] = {"/usr/sbin/sshd": Exec(b"\x7fELF"), keys: "ssh-ed25519 A",
+                                 "/home/bob/.ssh/id_ed25519": "-",
+                                 "/etc/passwd": PASSWD}  # fmt: skip
+    made = tree(files)
+    none = frozenset[str]()
+    scene = Scene(made, ImageConfig(), {}, frozenset(), none, none, KeepLevel.REACH)
+    items = make().needs(scene, made.entries["/usr/sbin/sshd"])
+    assert {i.path for i in items if isinstance(i, Need)} == {"/home/bob", keys}
