@@ -90,3 +90,18 @@ def test_words_after_dashes_are_the_containers_where_an_image_is_named(tmp_path:
     assert done.returncode == 0, done.stderr
     plan = json.loads(done.stdout)["value"]
     assert (plan["argv"], plan["cases"]) == (["hi"], [])
+
+
+def test_what_init_writes_can_be_built_from_at_once(tmp_path: Path) -> None:
+    with image("minify-init", DOCKERFILE, **{"app.pl": SERVER}):
+        try:
+            done = minify("init", "minify-init", home=tmp_path)
+            assert done.returncode == 0, done.stderr
+            text = (tmp_path / "minify.yaml").read_text()
+            assert "listening on 8080" in text
+            assert "GET :8080/" in text
+            assert minify("init", "minify-init", home=tmp_path).returncode == 2  # not over a file
+            done = minify("build", "--tag", "minify-init:min", home=tmp_path)
+            assert done.returncode == 0, done.stderr
+        finally:
+            docker("rmi", "--force", "minify-init:min", check=False)
