@@ -19,7 +19,7 @@ ARCHIVE_LIMIT = 32 << 20
 LIMIT = 1 << 20
 NAME = re.compile(rb"\b([a-z]{2,3}_[A-Z]{2})\.([A-Za-z][\w-]{2,15})(@[a-z]+)?")
 TEXTS = re.compile(
-    r".*\.(?:sh|bash|py|rb|php|pl|pm|js|mjs|cjs|ts|lua|conf|cnf|ini|env|ya?ml|toml|json|properties)"
+    r".*\.(?:sh|bash|py|rb|ru|php|pl|pm|psgi|cgi|js|mjs|cjs|ts|lua|conf|cnf|ini|env|ya?ml|toml|json|properties)"
 )
 
 
