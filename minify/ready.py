@@ -1,7 +1,7 @@
-"""When is a service up, and when is it quiet. The only file that sleeps; it waits for conditions.
+"""When is a service up, and when is it quiet. Only this file sleeps; it waits for conditions.
 
-Processes are looked at with psutil, sockets in /proc, from the host; where that is impossible (a remote
-engine, no root) a TCP connect is the condition.
+Processes are looked at with psutil, sockets in /proc, from the host; where that is impossible (a
+remote engine, no root) a TCP connect is the condition.
 """
 
 from __future__ import annotations

@@ -58,7 +58,8 @@ def minify(*argv: str, home: Path, **env: str) -> subprocess.CompletedProcess[st
     """Run the command line as a user does, with a home of its own."""
     return subprocess.run(
         [sys.executable, "-m", "minify", *argv],
-        capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=240, cwd=home,
+        capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
+        timeout=240, cwd=home,
         env={**os.environ, "MINIFY_HOME": str(home / "home"), **env},
     )  # fmt: skip
 

@@ -102,6 +102,7 @@ def _enter_namespace() -> int:
         console.show_error(error)
         return int(error.exit_code)
     os.execvp(argv[0], argv)
+    raise AssertionError  # execvp(3) returns by raising only
 
 
 def _interrupted() -> int:

@@ -211,7 +211,8 @@ def test_no_engine_is_said(tmp_path: Path) -> None:
 
 def start(home: Path, *argv: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "minify", *argv], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        [sys.executable, "-m", "minify", *argv],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         env={**os.environ, "MINIFY_HOME": str(home / "home")}, cwd=home, start_new_session=True,
     )  # fmt: skip
 

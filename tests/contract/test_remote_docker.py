@@ -1,4 +1,4 @@
-"""Engines that are not ours to look into: behind TCP, and as an ordinary user in the docker group."""
+"""Engines that are not ours to look into: behind TCP, or as a user of the docker group."""
 
 from __future__ import annotations
 

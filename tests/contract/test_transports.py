@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from minify.codec import dumps
+from minify.errors import Unsupported
 from minify.foreign import executes
 from minify.images.archive import read_docker_archive, write_docker_archive
 from minify.images.check import validate
@@ -163,6 +164,21 @@ def test_the_last_run_to_end_removes_the_input(world: World, tmp_path: Path) -> 
         assert not known(world.image.digest)
         first.close()
         second.close()
+
+
+def test_layers_only_the_kernel_can_follow_are_saved_by_the_engine(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: object) -> None:
+        raise Unsupported("redirect_dir")
+
+    monkeypatch.setattr("minify.engines.docker_api.read_overlay", refuse)
+    with there(world, True), running(Home(tmp_path)) as run:
+        engine = open_engine("docker", run, Home(tmp_path))
+        loaded = engine.load(f"{NAME}:input")
+        assert loaded.tree.read("/data/first") == b"from the image\n"
+        assert loaded.base is not None and loaded.base(1).is_file("/usr/bin/sh")
+        engine.close()
 
 
 @pytest.mark.parametrize("transport", ["oci", "docker"])
