@@ -25,7 +25,7 @@ def left_behind() -> set[str]:
 
 
 def with_own_engine(*argv: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "MINIFY_ENGINE": "own"}
+    environment = {**os.environ, "ENGINE_FOR_MINIFY": "own"}
     return subprocess.run(
         [WITH_ENGINE, *argv], capture_output=True, text=True, timeout=180, env=environment
     )
@@ -86,7 +86,7 @@ docker ps --quiet | wc -l
 @pytest.mark.root
 def test_an_interrupted_command_leaves_nothing() -> None:
     before = left_behind()
-    environment = {**os.environ, "MINIFY_ENGINE": "own"}
+    environment = {**os.environ, "ENGINE_FOR_MINIFY": "own"}
     argv = [WITH_ENGINE, "bash", "-c", "echo up; sleep 120"]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, env=environment) as child:
         assert child.stdout is not None
