@@ -24,7 +24,9 @@ def have_docker() -> bool:
 @contextmanager
 def minified(folder: Path, packages: Sequence[str], setup: str, command: str) -> Iterator[str]:
     """Build an image of a folder in /srv/app, minify it by one run, and yield its name."""
-    install = f"mkdir -p /usr/share/man/man1 && apt-get update && apt-get install -y --no-install-recommends {' '.join(packages)}"
+    # Slim images lack the folder, and openjdk's packages fail without it.
+    install = "mkdir -p /usr/share/man/man1 && apt-get update && apt-get install -y "
+    install += f"--no-install-recommends {' '.join(packages)}"
     (folder / "Dockerfile").write_text(
         f"FROM {BASE}\nRUN {install if packages else 'true'}\nCOPY . /srv/app\nWORKDIR /srv/app\n"
         f'RUN {setup or "true"}\nENTRYPOINT {command}\nCMD ["first"]\n'
