@@ -80,7 +80,10 @@ def run_trial(stage: Stage, image: Image, plan: Plan, name: str) -> Trial:
             seconds=time.monotonic() - began,
         )
         seen = watch.collect(container)
-    seen = replace(seen, notes=seen.notes | frozenset(stage.engine.notes))
+    notes = seen.notes | frozenset(stage.engine.notes)
+    if behaviour.exited_alone and _wanted(plan, image).expected:
+        notes |= {"it ended by itself before any exposed port opened: no probe was played"}
+    seen = replace(seen, notes=notes)
     return Trial(_evidence(image, plan, seen, behaviour), behaviour)
 
 
@@ -127,7 +130,7 @@ def _check(ready: Ready, container: Container, image: Image, plan: Plan) -> None
             "or for a log line (--ready-log)",
         )
     code = container.exit_code() or 0
-    if code in (126, 127) or (code and (wanted.required or wanted.expected)):
+    if code in (126, 127) or wanted.required or (code and wanted.expected):
         raise TraceError(
             f"{image.reference} ended with exit status {code} before it was ready{tail}",
             hint="run it by hand; it may need --env, --mount or a command after --",

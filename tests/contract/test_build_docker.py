@@ -260,3 +260,14 @@ def test_killed_hard_the_next_run_cleans_up(service: str, tmp_path: Path) -> Non
     assert mine() == []
     assert not list((tmp_path / "home").glob("runs/*"))
     assert docker("images", "-q", "minify-test-killed:1") == ""
+
+
+def test_a_service_that_ends_is_no_service(service: str, tmp_path: Path) -> None:
+    argv = ["build", service, "--tag", "minify-test-ended:1", "--force"]
+    done = minify(*argv, "--", "perl", "-e", "exit 0", home=tmp_path)
+    docker("rmi", "-f", "minify-test-ended:1", check=False)
+    assert done.returncode == 0, done.stderr
+    assert "ended by itself before any exposed port opened" in done.stdout
+    asked = minify(*argv, "--tcp-probe", "8080", "--", "perl", "-e", "exit 0", home=tmp_path)
+    assert asked.returncode == 6
+    assert "before it was ready" in asked.stderr
