@@ -64,8 +64,8 @@ class _Work:
             return
         self.kept[path] = [reason]
         self.queue.append(entry)
-        parent = path.rpartition("/")[0]
-        if parent and parent not in self.kept:
+        parent = path.rpartition("/")[0] or "/"
+        if path != "/" and parent not in self.kept:
             self._add(parent, Reason("parent", path))
 
 
