@@ -517,8 +517,11 @@ def drive_patiently(
     """Do one drive, again until a moment while a proxy says that what is behind it is not up yet.
 
     A web server that listens before its application does (nginx and php-fpm under one supervisor)
-    answers 502, 503 or 504 for its first moments (RFC 9110, section 15.6).
+    answers 502, 503 or 504 for its first moments (RFC 9110, section 15.6). Whoever says how often to
+    try again is asked no more patience than that.
     """
+    if drive.get("retries"):
+        until = 0.0
     while True:
         answer = drive_one(drive, sessions)
         waiting = not answer["ok"] and answer.get("status") in STARTING_UP
