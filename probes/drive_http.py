@@ -517,8 +517,8 @@ def drive_patiently(
     """Do one drive, again until a moment while a proxy says that what is behind it is not up yet.
 
     A web server that listens before its application does (nginx and php-fpm under one supervisor)
-    answers 502, 503 or 504 for its first moments (RFC 9110, section 15.6). Whoever says how often to
-    try again is asked no more patience than that.
+    answers 502, 503 or 504 for its first moments (RFC 9110, section 15.6). Whoever says how often
+    to try again gets no more than that.
     """
     if drive.get("retries"):
         until = 0.0
