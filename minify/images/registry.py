@@ -20,7 +20,7 @@ from minify.images.config import image_of_config
 from minify.images.platforms import parse_platform
 from minify.images.transports import IMAGE_ID
 from minify.model import Image
-from minify.run import program, run
+from minify.run import environment, program, run
 
 FATAL = re.compile(r'level=fatal msg="((?:[^"\\]|\\.)*)"')
 HINTS = (
@@ -90,7 +90,7 @@ def fetch_daemon(reference: str, sink: Path, *, access: Access = Access()) -> No
         full_tag(reference)
     )  # fmt: skip
     _skopeo(
-        ["copy", "--quiet", f"docker-daemon:{name}", f"docker-archive:{sink}"],
+        ["copy", "--quiet", *_daemon(), f"docker-daemon:{name}", f"docker-archive:{sink}"],
         f"cannot fetch {reference} from the Docker engine", access.timeout,
     )  # fmt: skip
 
@@ -113,6 +113,12 @@ def _overrides(platform: str) -> list[str]:
     wanted = parse_platform(platform)
     found = [f"--override-os={wanted.os}", f"--override-arch={wanted.architecture}"]
     return [*found, f"--override-variant={wanted.variant}"] if wanted.variant else found
+
+
+def _daemon() -> list[str]:
+    """Tell skopeo the user's engine: it does not look at DOCKER_HOST by itself."""
+    host = environment().get("DOCKER_HOST", "")
+    return ["--src-daemon-host", host] if host else []
 
 
 def _skopeo(arguments: Sequence[str], what: str, timeout: float) -> str:
