@@ -24,6 +24,13 @@ _NAMES = re.compile(
 _TOKENS = re.compile(r"(?=[\w+/=-]*\d)(?=[\w+/=-]*[A-Za-z])[\w+/=-]{20,}")
 
 
+_TROUBLE = re.compile(
+    r"error|warn|fail|fatal|panic|crit|emerg|exception|traceback|cannot|can't|could not|unable"
+    r"|no such|not found|missing|denied|refused|invalid|unknown|undefined",
+    re.IGNORECASE,
+)
+
+
 def shape(text: str) -> str:
     """Blank out what varies from run to run."""
     text = _TOKENS.sub("#", text)
@@ -121,6 +128,11 @@ def new_lines(first: Behaviour, second: Behaviour, copy: Behaviour) -> tuple[str
     known = {shape(line) for behaviour in (first, second) for line in behaviour.log}
     fresh = {shape(line): line for line in copy.log if shape(line) not in known}
     return tuple(fresh.values())
+
+
+def is_trouble(line: str) -> bool:
+    """Whether a log line tells of something that went wrong."""
+    return _TROUBLE.search(line) is not None
 
 
 def lost_lines(first: Behaviour, second: Behaviour, copy: Behaviour) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from minify.cases import run_trial
-from minify.compare import compare, lost_lines, new_lines, unwritten
+from minify.compare import compare, is_trouble, lost_lines, new_lines, unwritten
 from minify.errors import TraceError
 from minify.model import (
     Behaviour,
@@ -71,17 +71,15 @@ def judge(originals: Originals, copy: Behaviour) -> Verdict:
     one, two = originals.first, originals.second
     found = compare(one, two, copy)
     differences = list(found.differences)
-    differences += [
-        Difference("log", "new line", "", line[:200]) for line in new_lines(one, two, copy)
-    ]
-    differences += [
-        Difference("log", "missing line", line[:200], "") for line in lost_lines(one, two, copy)
-    ]
+    # Services log what the moment brings (a signal more or less): only trouble is a difference.
+    fresh = new_lines(one, two, copy)
+    differences += [Difference("log", "new line", "", s[:200]) for s in fresh if is_trouble(s)]
+    noise = [f"log: {line[:80]}" for line in (*fresh, *lost_lines(one, two, copy))]
     differences += [
         Difference("files", "not written", path, "") for path in unwritten(one, two, copy)
     ]
     compared = found.compared + len(one.log) + len(one.written)
-    return Verdict(not differences, tuple(differences), found.noise, compared)
+    return Verdict(not differences, tuple(differences), (*found.noise, *noise), compared)
 
 
 def missing_paths(tree: Tree, kept: Iterable[str], seen: Evidence) -> tuple[str, ...]:
