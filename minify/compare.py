@@ -6,7 +6,6 @@ numbers, identifiers and times blanked out.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -148,8 +147,3 @@ def unwritten(first: Behaviour, second: Behaviour, copy: Behaviour) -> tuple[str
     theirs = {shape(p) for p in copy.written}
     again = {shape(p) for p in second.written}
     return tuple(p for p in first.written if shape(p) in again and shape(p) not in theirs)
-
-
-def digest_of(text: str) -> str:
-    """A short digest to show instead of a long text."""
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:12]

@@ -26,7 +26,7 @@ from minify.model import (
     WebSocketDrive,
 )
 from minify.probe import Probe
-from minify.ready import QUIET, connects, cpu_seconds, listening, wait_until
+from minify.ready import QUIET, cpu_seconds, listening, wait_until
 from minify.run import TimedOutError, run, users_environment
 
 # Headers that are part of what an answer means; the rest (dates, ids, server builds) is not.
@@ -232,8 +232,3 @@ def _signal(container: Container, drive: SignalDrive) -> Observation:
     alive = alive and container.running()
     error = "" if alive else f"ended or unsettled after {drive.signal}"
     return Observation(drive.id, ok=alive, error=error, protocol="signal")
-
-
-def answers_http(container: Container, port: int) -> bool:
-    """Whether a port accepts a connection at all."""
-    return connects(container.address(port))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import posixpath
-from dataclasses import replace
 
 from minify.engines import Loaded
 from minify.errors import EngineError
@@ -93,8 +92,3 @@ def _check_command(loaded: Loaded, plan: Plan) -> None:
             hint="look at its ENTRYPOINT and CMD: docker image inspect "
             f"--format '{{{{.Config}}}}' {image.reference}",
         )
-
-
-def with_watch(plan: Plan, watch: Watch) -> Plan:
-    """The same plan under other watchers."""
-    return replace(plan, watch=watch)
