@@ -7,12 +7,12 @@ from pathlib import Path
 
 from minify.engines import Loaded
 from minify.errors import UsageError
-from minify.forbidden import found, words_of
 from minify.globs import expand
 from minify.images.write import closure
 from minify.lock import Lock, read_lock
 from minify.model import KeepSet, OutputImage
 from minify.options import Options
+from minify.policies.forbidden import found, words_of
 from minify.sizes import megabytes
 from minify.tree import Tree
 

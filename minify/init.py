@@ -9,16 +9,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from minify.bench import Bench
-from minify.cases import run_trial
-from minify.config import options_from
+from minify.config.read import options_from
 from minify.engines import Loaded
 from minify.errors import MinifyError
 from minify.model import Behaviour, Image, Plan, Watch
 from minify.options import Options
 from minify.plan import effective_argv, make_plan
 from minify.recipes import Recipe, recipe_for
+from minify.runs.cases import run_trial
+from minify.runs.trial import Stage
 from minify.steps import step
-from minify.trial import Stage
 from minify.yamltext import parse_yaml
 
 SHORT = 30.0  # seconds a trial run may take to be ready

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from minify.cases import run_trial
 from minify.engines import Loaded
 from minify.errors import TraceError
 from minify.model import HEALTHCHECK, Access, Evidence, Outcome, Plan, RunDrive, Watch
+from minify.runs.cases import run_trial
+from minify.runs.trial import Stage, Trial
+from minify.runs.watch import can_watch_lightly
 from minify.steps import step
 from minify.tree import Tree
-from minify.trial import Stage, Trial
-from minify.watch import can_watch_lightly
 
 
 def observe(stage: Stage, loaded: Loaded, plan: Plan) -> Trial:

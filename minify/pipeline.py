@@ -19,7 +19,6 @@ from minify.engines import Loaded
 from minify.errors import UsageError
 from minify.foreign import check_runs
 from minify.gates import Packed, check_gates, judge_gates
-from minify.kit import prepare_kit
 from minify.lock import keep_from_lock, read_lock
 from minify.model import (
     Behaviour,
@@ -41,11 +40,12 @@ from minify.options import Options
 from minify.outputs import Wanted, check_outputs, deliver, wanted_of
 from minify.pack import pack, shared, single
 from minify.plan import make_plan
-from minify.policy import flag_rules, load_packs
+from minify.policies.rules import flag_rules, load_packs
 from minify.report import Documents, Facts, Report, make_report
 from minify.resolve import Rules, resolve
+from minify.runs.kit import prepare_kit
+from minify.runs.trial import Stage, Trial, unwatched
 from minify.tree import Tree
-from minify.trial import Stage, Trial, unwatched
 from minify.verify import (
     Originals,
     judge,

@@ -19,7 +19,7 @@ from minify.model import (
     Reason,
     Touch,
 )
-from minify.policy import Rule, apply
+from minify.policies.rules import Rule, apply
 from minify.resolvers import Need, Resolver, Scene, all_resolvers
 from minify.steps import step
 from minify.tree import Tree

@@ -10,7 +10,7 @@ from minify.engines import Engine
 from minify.engines.docker_api import make as make_docker
 from minify.errors import EngineError, EnterNamespaceError
 from minify.images.registry import Access
-from minify.store import collect
+from minify.store.layers import collect
 from minify.workspace import (
     Home,
     Run,

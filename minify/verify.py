@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from minify.cases import run_trial
 from minify.compare import compare, is_trouble, lost_lines, new_lines, unwritten
 from minify.errors import TraceError
 from minify.model import (
@@ -19,9 +18,10 @@ from minify.model import (
     Verdict,
     Watch,
 )
+from minify.runs.cases import run_trial
+from minify.runs.trial import Stage, Trial, unwatched
 from minify.steps import step
 from minify.tree import Tree
-from minify.trial import Stage, Trial, unwatched
 
 NOT_READY = Behaviour(exit_code=-1)
 

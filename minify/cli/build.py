@@ -17,7 +17,7 @@ from minify.cli.place_options import output_options
 from minify.cli.probe_options import WithDashes
 from minify.cli.results import deliver, result_of, wishes_of, with_context
 from minify.codec import dumps
-from minify.config import home_folder
+from minify.config.read import home_folder
 from minify.errors import Exit, UsageError
 from minify.model import KeepLevel
 from minify.options import Options

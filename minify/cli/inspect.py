@@ -7,7 +7,7 @@ import json
 import click
 
 from minify.cli.build import bench_for, find_shelf
-from minify.config import docker_host, home_folder
+from minify.config.read import docker_host, home_folder
 from minify.errors import Exit, UsageError
 from minify.options import Options
 from minify.workspace import Home

@@ -13,8 +13,8 @@ import click
 from minify.cli.ci_options import ci_given
 from minify.cli.place_options import REGISTRY, places_given
 from minify.cli.probe_options import PROBES, probes_given
-from minify.compose import with_compose
-from minify.config import base_options, mount_from, source_date_epoch
+from minify.config.compose import with_compose
+from minify.config.read import base_options, mount_from, source_date_epoch
 from minify.errors import UsageError
 from minify.model import KeepLevel
 from minify.options import Options

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from minify.config import checked_items
+from minify.config.read import checked_items
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 KINDS = ("http", "tcp", "websocket", "sql", "grpc", "exec", "run", "signal")

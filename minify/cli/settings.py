@@ -13,9 +13,9 @@ from minify.cli import console
 from minify.cli.build import build_command
 from minify.cli.options import gather
 from minify.cli.probe_options import PROBE_KEYS, probes_given
-from minify.config import environment_layer, file_layer, find_config, schema, strange_variables
+from minify.config.layers import Layer, Setting, effective
+from minify.config.read import environment_layer, file_layer, find_config, schema, strange_variables
 from minify.errors import Exit
-from minify.layers import Layer, Setting, effective
 
 # Where a flag's name is not the key's.
 KEY_OF = {

@@ -41,7 +41,7 @@ from minify.images.registry import Access
 from minify.images.span import Span
 from minify.model import Entry, Image, Kind, Layer, OutputImage, Plan
 from minify.probe import probing
-from minify.store import DIGEST, Store
+from minify.store.layers import DIGEST, Store
 from minify.tree import Tree
 
 LOG_LIMIT = 64 << 20  # bytes of a container's output that are kept

@@ -17,13 +17,13 @@ from pathlib import Path
 from queue import Empty
 from typing import Any
 
-from minify.confined import Confined
 from minify.errors import EngineError, TraceError, Unsupported
-from minify.extract import unpack
 from minify.images.span import Span
 from minify.probe import NOT_PERMITTED, Probe
 from minify.run import TooSlow, program, start
 from minify.steps import step
+from minify.store.confined import Confined
+from minify.store.extract import unpack
 
 CREATE = 60.0  # seconds; a copy of a big root file system may be part of it
 ANSWER = 30.0

@@ -19,7 +19,7 @@ from minify.images.overlay import read_overlay
 from minify.images.span import Span
 from minify.images.tar_header import END, header
 from minify.model import Entry, Image, Kind
-from minify.store import Store
+from minify.store.layers import Store
 from minify.tree import Tree
 
 MARKS = ("trusted.overlay.opaque", "user.overlay.opaque")

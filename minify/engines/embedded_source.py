@@ -18,7 +18,7 @@ from minify.images.registry import Access, pull
 from minify.images.source import PULLED, open_source
 from minify.images.transports import IMAGE_ID, Location, Transport, parse_location
 from minify.model import Image
-from minify.store import FETCHED, Store
+from minify.store.layers import FETCHED, Store
 from minify.workspace import key_of
 
 AT_ONCE = 4

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from minify.model import Entry, Finding, KeepLevel, Kind, Reason
-from minify.places import Places, load_places
+from minify.policies.places import Places, load_places
 from minify.resolvers import Need, Resolver, Scene
 from minify.resolvers.calls_text import commands, kind_of, whole
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import BinaryIO
 
-from minify.elf import read_elf
-from minify.facts import substitute, variables
+from minify.elf.header import read_elf
 from minify.model import Entry, Finding, KeepLevel, Kind, Reason
-from minify.packages import above
-from minify.places import Places, load_places, runtime_homes, script_of_another, weigh
+from minify.packages.owners import above
+from minify.policies.facts import substitute, variables
+from minify.policies.places import Places, load_places, runtime_homes, script_of_another, weigh
 from minify.resolvers import Need, Resolver, Scene
 from minify.tree import Tree, normalise
 

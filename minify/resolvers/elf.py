@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from minify.ldcache import CACHE, CONF, read_conf
-from minify.loader import (
+from minify.elf.cache import CACHE, CONF, read_conf
+from minify.elf.loader import (
     PRELOAD,
     Closure,
     World,

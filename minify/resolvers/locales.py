@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from minify.model import Entry, Finding, KeepLevel, Kind, Reason
-from minify.places import Places, load_places
+from minify.policies.places import Places, load_places
 from minify.resolvers import Need, Resolver, Scene
 
 RULE = "locales"

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from minify.model import Entry, Finding, KeepLevel, Kind, Reason
-from minify.packages import Ownership, above, owners, wheel_owners
-from minify.places import Places, Weight, load_places, runtime_homes, weigh
+from minify.packages.owners import Ownership, above, owners, wheel_owners
+from minify.policies.places import Places, Weight, load_places, runtime_homes, weigh
 from minify.resolvers import Need, Resolver, Scene
 from minify.tree import Tree, normalise
 

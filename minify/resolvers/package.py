@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from minify.model import Entry, Finding, KeepLevel, Kind, Reason
-from minify.packages import Ownership, owners, package_dir, wheel_owners
+from minify.packages.owners import Ownership, owners, package_dir, wheel_owners
 from minify.resolvers import Need, Resolver, Scene
 from minify.tree import Tree
 

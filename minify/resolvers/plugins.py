@@ -16,9 +16,8 @@ from functools import cached_property
 from importlib.resources import files
 from itertools import product
 
-from minify.elf import ElfFacts
-from minify.globs import compile_globs, expand
-from minify.loader import (
+from minify.elf.header import ElfFacts
+from minify.elf.loader import (
     Loaded,
     Process,
     World,
@@ -27,6 +26,7 @@ from minify.loader import (
     process_of,
     search_dirs,
 )
+from minify.globs import compile_globs, expand
 from minify.model import Entry, Finding, KeepLevel, Kind, Reason
 from minify.resolvers import Need, Scene
 from minify.tree import Tree

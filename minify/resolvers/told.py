@@ -14,8 +14,8 @@ from functools import partial
 
 from minify.globs import literal_dir
 from minify.model import Entry, Finding, KeepLevel, Kind, Reason
-from minify.packages import above
-from minify.places import Places, load_places, runtime_homes, script_of_another, weigh
+from minify.packages.owners import above
+from minify.policies.places import Places, load_places, runtime_homes, script_of_another, weigh
 from minify.resolvers import Need, Resolver, Scene
 from minify.tree import normalise
 

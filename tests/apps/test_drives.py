@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import samples
-from minify.config import read_options
+from minify.config.read import read_options
 from minify.extras import wanted
 
 pytestmark = [pytest.mark.apps, pytest.mark.docker, pytest.mark.root]

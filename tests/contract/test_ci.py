@@ -19,7 +19,7 @@ import yaml
 
 from minify.cli import EPILOG
 from minify.cli.build import build_command
-from minify.config import schema
+from minify.config.read import schema
 from minify.errors import Exit
 from tests.engine_kit import BASE, SERVER, SERVICE, docker, image, inspect, minify, needs_docker
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from minify.kit import Kit, prepare_kit
+from minify.runs.kit import Kit, prepare_kit
 
 pytestmark = [
     pytest.mark.docker,

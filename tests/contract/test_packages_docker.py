@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from minify.engines.docker_api import make
-from minify.packages import Ownership, owners
+from minify.packages.owners import Ownership, owners
 from minify.tree import Tree
 from tests.engine_kit import BASE, docker, image, needs_docker
 

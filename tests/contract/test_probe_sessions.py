@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from minify.codec import to_plain
-from minify.httpform import http_from, sequence_from
+from minify.config.httpform import http_from, sequence_from
 from minify.model import Exchange, GrpcDrive, HttpDrive, TcpDrive, WebSocketDrive
 
 PROBES = Path(__file__).parents[2] / "probes"

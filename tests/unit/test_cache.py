@@ -349,7 +349,7 @@ def test_the_way_to_a_former_result_loads_little() -> None:
         "import sys, minify.cli, minify.sweep, minify.cache, minify.reports.as_text;"
         "print(*(m for m in sys.modules if m.split('.')[0] in "
         "('tree_sitter', 'jsonschema', 'rich', 'elftools') or "
-        "m in ('minify.pipeline', 'minify.resolvers', 'minify.kit')))"
+        "m in ('minify.pipeline', 'minify.resolvers', 'minify.runs.kit')))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from minify.compose import with_compose
+from minify.config.compose import with_compose
 from minify.errors import UsageError
 from minify.model import Mount
 from minify.options import Options

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from minify.config import mount_from, read_options
+from minify.config.read import mount_from, read_options
 from minify.errors import UsageError
 from minify.model import ExecDrive, HttpDrive, KeepLevel, SignalDrive, TcpDrive
 

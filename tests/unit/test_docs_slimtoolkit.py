@@ -9,7 +9,7 @@ import click
 import pytest
 
 from minify.cli.build import build_command
-from minify.config import schema
+from minify.config.read import schema
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "slimtoolkit.md").read_text()
 ROWS = [line.strip("| ").split(" | ", 1) for line in PAGE.splitlines() if line.startswith("| `--")]
@@ -76,7 +76,7 @@ def test_every_flag_of_minify_named_there_exists() -> None:
 
 
 def test_every_rule_it_names_exists() -> None:
-    from minify.policy import load_packs
+    from minify.policies.rules import load_packs
 
     rules = {rule.id for rule in load_packs((), ())}
     text = " ".join(answer for _, answer in ROWS)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from minify.drives import drives_from, exec_drive, http_drive, tcp_drive, unescape
+from minify.config.drives import drives_from, exec_drive, http_drive, tcp_drive, unescape
 from minify.errors import UsageError
 from minify.model import Companion, HttpDrive, Mount, Plan, RunDrive, Surroundings
 

@@ -11,7 +11,7 @@ from elftools.elf.elffile import ELFFile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minify.elf import read_elf
+from minify.elf.header import read_elf
 from tests.elf_kit import INTERP, MUSL, Shape, elf
 
 HOST = sorted(p for p in Path("/usr/bin").glob("*") if p.is_file() and os.access(p, os.R_OK))[:150]

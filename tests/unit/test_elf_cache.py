@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minify.ldcache import read_cache, read_conf
+from minify.elf.cache import read_cache, read_conf
 from tests.elf_kit import ld_cache
 from tests.kit import Link, tree
 

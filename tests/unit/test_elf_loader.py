@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from minify.kit import host_tree
-from minify.loader import World, closure, facts_of
+from minify.elf.loader import World, closure, facts_of
+from minify.runs.kit import host_tree
 from tests.elf_kit import INTERP, MUSL, Shape, elf, ld_cache, loader
 from tests.kit import Content, Exec, Link, tree
 

@@ -9,7 +9,7 @@ from importlib.resources import files
 
 import pytest
 
-from minify.elf import ElfFacts, read_elf
+from minify.elf.header import ElfFacts, read_elf
 from minify.model import Entry, Finding, ImageConfig, KeepLevel, Kind
 from minify.resolvers import Need, Resolver, Scene, elf, plugins
 from minify.resolvers.plugins import braces, pam_modules, read_rows

@@ -10,7 +10,7 @@ import pytest
 from minify.engines.embedded_source import load_into, name_of
 from minify.errors import EngineError, MinifyError, UsageError
 from minify.images.registry import Access
-from minify.store import Store
+from minify.store.layers import Store
 from tests.image_kit import Item, Layout, docker_archive, item, tar
 
 ONCE = Access(retries=0)

@@ -8,7 +8,6 @@ import pytest
 
 from minify.engines import Loaded
 from minify.errors import Exit, UsageError
-from minify.forbidden import found, words_of
 from minify.gates import GateResult, Packed, check_gates, judge_gates
 from minify.lock import read_lock, write_lock
 from minify.model import (
@@ -27,6 +26,7 @@ from minify.model import (
     Verdict,
 )
 from minify.options import Options
+from minify.policies.forbidden import found, words_of
 from minify.report import dropped_but_used, exit_of
 from minify.sizes import bytes_of
 from minify.tree import Tree

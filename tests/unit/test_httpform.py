@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from minify.drives import drives_from, unique
+from minify.config.drives import drives_from, unique
+from minify.config.httpform import http_from, sequence_from, tls_from
 from minify.errors import UsageError
-from minify.httpform import http_from, sequence_from, tls_from
 from minify.model import Capture, HttpDrive, Tls
 
 HERE = Path("/nowhere")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from minify.config import options_from, read_config, read_options
+from minify.config.read import options_from, read_config, read_options
 from minify.init import Look, render
 from minify.model import Behaviour, Image, ImageConfig, Observation, Platform
 from minify.options import Options

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from minify import kit as kit_module
 from minify.errors import Unsupported
-from minify.kit import LOADER_VARIABLES, Kit, prepare_kit
+from minify.runs import kit as kit_module
+from minify.runs.kit import LOADER_VARIABLES, Kit, prepare_kit
 
 needs_strace = pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
 

@@ -7,10 +7,10 @@ import struct
 from pathlib import Path
 
 from minify.model import ImageConfig, KeepLevel
-from minify.packages import above, owners, package_dir, wheel_owners
+from minify.packages.owners import above, owners, package_dir, wheel_owners
+from minify.packages.rpmdb import header_files, rpm_files
 from minify.resolvers import Need, Scene
 from minify.resolvers.package import Package
-from minify.rpmdb import header_files, rpm_files
 from minify.tree import Tree
 from tests.kit import Link, tree
 

@@ -9,7 +9,7 @@ import pytest
 
 from minify.errors import UsageError
 from minify.model import ImageConfig, KeepLevel, Reason
-from minify.policy import Action, Rule, apply, flag_rules, load_packs, parse_rules
+from minify.policies.rules import Action, Rule, apply, flag_rules, load_packs, parse_rules
 from minify.tree import Tree
 from tests.kit import Link, tree
 

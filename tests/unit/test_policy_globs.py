@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minify.globs import compile_globs, expand, literal_dir, with_real
-from minify.places import braces, load_places, runtime_homes, script_of_another, weigh
+from minify.policies.places import braces, load_places, runtime_homes, script_of_another, weigh
 from minify.tree import glob_regex
 from tests.kit import Exec, Link, Same, tree
 

@@ -13,7 +13,7 @@ from minify.model import (
     Reason,
     Touch,
 )
-from minify.policy import flag_rules
+from minify.policies.rules import flag_rules
 from minify.resolve import Rules, resolve
 from minify.tree import Tree
 from tests.kit import Exec, Link, tree

@@ -9,9 +9,9 @@ import pytest
 
 from minify.cli.build import build_command
 from minify.cli.settings import config_command, keyed_flags
-from minify.config import base_options, options_from, schema
+from minify.config.layers import Layer, effective, read_variables, unknown_variables, variable
+from minify.config.read import base_options, options_from, schema
 from minify.errors import UsageError
-from minify.layers import Layer, effective, read_variables, unknown_variables, variable
 from minify.options import Options
 
 ARGUMENTS = {"image", "command"}
@@ -190,7 +190,7 @@ def test_every_setting_is_documented() -> None:
 def test_the_examples_in_the_documentation_are_valid(tmp_path: Path) -> None:
     import re
 
-    from minify.config import read_config
+    from minify.config.read import read_config
 
     blocks = re.findall(r"```yaml\n(.*?)```", (DOCS / "configuration.md").read_text(), re.DOTALL)
     assert len(blocks) >= 3

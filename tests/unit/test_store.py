@@ -19,7 +19,7 @@ from minify.errors import BuildError, EngineError
 from minify.images.layers import squash
 from minify.images.overlay import read_overlay
 from minify.images.span import Span
-from minify.store import FETCHED, SAVED, Store, collect
+from minify.store.layers import FETCHED, SAVED, Store, collect
 from tests.image_kit import Item, folder, hard, item, sha256, span, symlink, tar
 
 ROOT = Path(__file__).parents[2]
@@ -125,9 +125,9 @@ def test_two_builds_at_once_share_a_layer(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-import minify.extract as extract
+import minify.store.extract as extract
 from minify.images.span import Span
-from minify.store import Store
+from minify.store.layers import Store
 at, plain, count = int(sys.argv[4]), os.{call}, 0
 def killing(*args, **more):
     global count
@@ -172,7 +172,7 @@ def test_no_space_leaves_the_store_consistent(tmp_path: Path) -> None:
         from pathlib import Path
         from minify.errors import BuildError
         from minify.images.span import Span
-        from minify.store import FETCHED, SAVED, Store, collect
+        from minify.store.layers import FETCHED, SAVED, Store, collect
         one = Store(Path({str(home)!r}), rootless=True)
         for _ in range(2):
             try:

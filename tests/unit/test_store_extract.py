@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from minify.errors import EngineError
-from minify.extract import unpack
 from minify.images.limits import Limits
+from minify.store.extract import unpack
 from tests.image_kit import Item, folder, hard, item, span, symlink, tar
 
 MINE = {"uid": os.getuid(), "gid": os.getgid()}

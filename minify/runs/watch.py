@@ -17,11 +17,11 @@ from pathlib import Path
 
 from minify.engines import Container, Launch
 from minify.errors import TraceError
-from minify.kit import Kit
 from minify.model import Access, Mount, Outcome, Touch, Watch
 from minify.probe import NOT_PERMITTED, Probe, probing
 from minify.ready import wait_until
 from minify.run import program, start
+from minify.runs.kit import Kit
 
 INSIDE = "/.minify"
 GATE = f"{INSIDE}/out/gate"

@@ -13,11 +13,11 @@ import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from minify.confined import FOLDER, Confined, Parts, shown
 from minify.errors import BuildError, EngineError, MinifyError, Unsupported
 from minify.images.limits import DEFAULT, Limits
 from minify.images.span import Span
 from minify.images.tar_read import Member, members
+from minify.store.confined import FOLDER, Confined, Parts, shown
 
 CHUNK = 1 << 20
 DEPTH = 256

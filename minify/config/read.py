@@ -1,6 +1,6 @@
 """Options from a configuration file, the environment and the command line, in that order.
 
-The file is checked against one published JSON Schema (config.schema.json); all errors are told at
+The file is checked against one published JSON Schema (schema.json); all errors are told at
 once, each with its line and, for an unknown key, the key that was probably meant.
 """
 
@@ -18,15 +18,15 @@ from typing import Any
 
 import yaml
 
-from minify.drives import KINDS, drives_from, unique
+from minify.config.drives import KINDS, drives_from, unique
+from minify.config.found import drives_found
+from minify.config.layers import Layer, read_variables, unknown_variables
+from minify.config.surroundings import cases_from, secrets_from, surroundings_from
 from minify.errors import UsageError
-from minify.found import drives_found
 from minify.images.transports import located
-from minify.layers import Layer, read_variables, unknown_variables
 from minify.model import Drive, KeepLevel, Mount
 from minify.options import Options
 from minify.sizes import bytes_of
-from minify.surroundings import cases_from, secrets_from, surroundings_from
 
 SIMPLE = {
     "image", "tag", "engine", "platform", "workdir", "ready_log", "keep_level", "verify", "repairs",
@@ -67,7 +67,7 @@ def source_date_epoch() -> int | None:
 
 def schema() -> dict[str, Any]:
     """The JSON Schema of the configuration file."""
-    text = importlib.resources.files("minify").joinpath("config.schema.json").read_text()
+    text = importlib.resources.files(__package__).joinpath("schema.json").read_text()
     return dict(json.loads(text))
 
 

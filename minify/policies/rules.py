@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from minify.errors import UsageError
-from minify.facts import CONDITIONS, View, holds, substitute, variables
 from minify.globs import compile_globs, expand, with_real
 from minify.model import Entry, Finding, KeepLevel, Kind, Reason
+from minify.policies.facts import CONDITIONS, View, holds, substitute, variables
 from minify.yamltext import parse_yaml
 
 KEYS = ("id", "keep", "drop", "require", "reason", "when", "level", "limit", "only")

@@ -29,9 +29,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from minify.errors import BuildError, EngineError, MinifyError
-from minify.extract import unpack
 from minify.images.limits import DEFAULT, Limits
 from minify.images.span import Span
+from minify.store.extract import unpack
 from minify.workspace import write_document
 
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")

@@ -9,11 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from minify.drive import Tools, expand, play, program_of
 from minify.engines import Container, Engine
 from minify.errors import TraceError
 from minify.extras import needs_packages
-from minify.kit import Kit
 from minify.model import (
     Behaviour,
     Evidence,
@@ -24,7 +22,9 @@ from minify.model import (
 )
 from minify.probe import Probe, probing
 from minify.ready import Ready, Wanted, cpu_seconds, handles_signal, pause, wait_ready, wait_until
-from minify.watch import INSIDE, Seen, Watching, watching
+from minify.runs.drive import Tools, expand, play, program_of
+from minify.runs.kit import Kit
+from minify.runs.watch import INSIDE, Seen, Watching, watching
 
 SETTLE = 0.1  # seconds of idleness after the last drive before the stop
 NOT_FILES = ("/proc", "/sys", "/dev", INSIDE)

@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import reduce
 
-from minify import trial
 from minify.model import Behaviour, Case, Image, Observation, Plan
-from minify.trial import Stage, Trial
+from minify.runs import trial
+from minify.runs.trial import Stage, Trial
 
 OUTPUT_KEPT = 64 * 1024
 AT_ONCE = 4  # containers

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from minify.elf.loader import World, closure, facts_of
 from minify.errors import Unsupported
-from minify.loader import World, closure, facts_of
 from minify.model import Entry, Kind
 from minify.run import program, run
 from minify.tree import Tree

@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from minify.config.httpform import http_from, sequence_from, tls_from
 from minify.errors import UsageError
-from minify.httpform import http_from, sequence_from, tls_from
 from minify.model import (
     Drive,
     Exchange,

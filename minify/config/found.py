@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from minify.config.httpform import read_file, tls_from
 from minify.extras import check_extras
-from minify.httpform import read_file, tls_from
 from minify.imports.har import Place, har_drives
 from minify.imports.postman import postman_drives
 from minify.model import CrawlDrive, Drive, GraphqlDrive, OpenApiDrive

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from minify.config.httpform import read_file
 from minify.errors import UsageError
-from minify.httpform import read_file
 from minify.model import Case, Mount, Surroundings
 from minify.sizes import bytes_of
 

@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from minify.elf import DF_1_NODEFLIB, ElfFacts, read_elf
-from minify.ldcache import CACHE, CONF, CacheRow, read_cache, read_conf
+from minify.elf.cache import CACHE, CONF, CacheRow, read_cache, read_conf
+from minify.elf.header import DF_1_NODEFLIB, ElfFacts, read_elf
 from minify.model import Kind
 from minify.tree import Tree, normalise
 

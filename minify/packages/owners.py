@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from minify.model import Entry, Finding, Kind
-from minify.rpmdb import RpmFile, rpm_files
+from minify.packages.rpmdb import RpmFile, rpm_files
 from minify.tree import Tree
 
 RULE = "packages"

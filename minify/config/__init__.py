@@ -1,0 +1,1 @@
+"""What the user asks for: configuration file, environment, flags, probes, surroundings."""

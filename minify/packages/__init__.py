@@ -1,0 +1,1 @@
+"""Which package owns a path: dpkg, apk, rpm, wheels."""

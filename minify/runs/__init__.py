@@ -1,0 +1,1 @@
+"""One plan run once in a container: created, watched, driven, stopped."""

@@ -1,0 +1,1 @@
+"""The layer store of the embedded engine: each layer unpacked once, safely."""
