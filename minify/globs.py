@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 
 from minify.tree import Tree, glob_regex
 
+MAX_KNOWN = 100_000  # paths remembered
 _MAGIC = re.compile(r"[*?\[]")
 
 
@@ -40,9 +41,19 @@ class Globs:
     endings: tuple[str, ...]
     inside: tuple[str, ...]
     rows: tuple[_Row, ...]
+    # The same lists are asked about the same paths by several resolvers, and again each round.
+    _known: dict[str, bool] = field(default_factory=dict, repr=False, compare=False)
 
     def match(self, path: str) -> bool:
         """Whether any of the globs matches the whole path."""
+        known = self._known.get(path)
+        if known is None:
+            if len(self._known) >= MAX_KNOWN:
+                self._known.clear()
+            known = self._known[path] = self._match(path)
+        return known
+
+    def _match(self, path: str) -> bool:
         if path in self.exact or path.startswith(self.below) or path.endswith(self.endings):
             return True
         if self.inside:  # a plain loop: this is asked for every path and every list of globs
@@ -62,6 +73,11 @@ class Globs:
 
 def compile_globs(patterns: Iterable[str]) -> Globs:
     """Sort globs, which mean what `tree.glob_regex` says, by how they can be matched fastest."""
+    return _compiled(tuple(patterns))
+
+
+@lru_cache(maxsize=1024)
+def _compiled(patterns: tuple[str, ...]) -> Globs:
     exact: set[str] = set()
     below, endings, inside, rows = list[str](), list[str](), list[str](), list[_Row]()
     for pattern in patterns:

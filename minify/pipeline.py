@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -42,7 +43,7 @@ from minify.pack import pack, shared, single
 from minify.plan import make_plan
 from minify.policies.rules import flag_rules, load_packs
 from minify.report import Documents, Facts, Report, make_report
-from minify.resolve import Rules, resolve
+from minify.resolve import Rules, rehearse, resolve, warm_up
 from minify.runs.kit import prepare_kit
 from minify.runs.trial import Stage, Trial, unwatched
 from minify.tree import Tree
@@ -83,6 +84,8 @@ class _Build:
     saved: list[str] = field(default_factory=list)
     extra: list[tuple[str, Reason]] = field(default_factory=list)
     patience: Limits | None = None
+    under_way: threading.Event = field(default_factory=threading.Event)
+    writes: list[Future[Path]] = field(default_factory=list)
 
     @contextlib.contextmanager
     def timed(self, name: str) -> Iterator[None]:
@@ -91,6 +94,12 @@ class _Build:
             yield
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - began
+
+    def put(self, pool: ThreadPoolExecutor, name: str, noun: object, key: str = "") -> None:
+        """Write a document beside the work that goes on; `_build` waits for it at its end."""
+        for earlier in self.writes:  # one of the same name must not come after this one
+            earlier.result()
+        self.writes.append(pool.submit(self.shelf.put, name, noun, key))
 
 
 def build(bench: Bench, options: Options, *, weigh_levels: bool = False) -> Report:
@@ -134,16 +143,16 @@ def prepare(bench: Bench, options: Options) -> _Build:
 
 def _build(it: _Build, pool: ThreadPoolExecutor, wanted: Wanted, weigh_levels: bool) -> Report:
     originals = _originals(it, pool) if it.options.verify else None
-    with it.timed("observe"):
-        evidence, behaviour, reused = _evidence(it)
-    made = _make(it, evidence)
+    with it.timed("observe"), _ahead(it, pool):
+        evidence, behaviour, reused = _evidence(it, pool)
+    made = _make(it, pool, evidence)
     levels = _spawn(pool, lambda: _weigh(it, evidence)) if weigh_levels else None
     verdict = Verdict(False, skipped="verification was switched off (--no-verify)")
     if originals is not None:
         with it.timed("verify"):
             if behaviour is not None:
                 it.patience = patience_for(behaviour.seconds_ready, it.plan.limits)
-            made, verdict = _prove(it, evidence, originals, made)
+            made, verdict = _prove(it, pool, evidence, (originals, made))
             it.shelf.put("originals", originals.result(), key=_key(it))
             behaviour = behaviour or originals.result().first
     it.shelf.put("verdict", verdict)
@@ -152,6 +161,8 @@ def _build(it: _Build, pool: ThreadPoolExecutor, wanted: Wanted, weigh_levels: b
     good = (verdict.passed or bool(verdict.skipped)) and all(gate.passed for gate in gates)
     with it.timed("write"):
         outputs = deliver(it.bench, wanted, made.output, made.image_id) if good else {}
+        for write in it.writes:
+            write.result()
     facts = Facts(
         __version__, it.bench.engine.name, wanted.title, str(it.shelf.folder), good, reused,
         it.seconds, levels.result() if levels else {}, gates, outputs,
@@ -159,6 +170,29 @@ def _build(it: _Build, pool: ThreadPoolExecutor, wanted: Wanted, weigh_levels: b
     behaviour = behaviour or Behaviour()
     documents = Documents(it.loaded, evidence, behaviour, made.keep, made.output, verdict)
     return make_report(documents, facts)
+
+
+@contextlib.contextmanager
+def _ahead(it: _Build, pool: ThreadPoolExecutor) -> Iterator[None]:
+    """Use the time that containers take: other runs begin, and resolving is prepared."""
+    ended = threading.Event()
+    level = it.options.keep_level
+    beside = [_spawn(pool, lambda: warm_up(it.loaded, level))]
+
+    def rehearsed(seen: Callable[[], Evidence]) -> None:
+        rules = _rules(it, level)
+        beside.append(pool.submit(lambda: rehearse(it.loaded, seen(), rules, ended.is_set)))
+
+    plain = it.stage
+    it.stage = replace(plain, started=it.under_way.set, ready=rehearsed)
+    try:
+        yield
+    finally:
+        ended.set()
+        it.under_way.set()
+        it.stage = plain
+    for done in beside:
+        done.result()
 
 
 def _check_runs(it: _Build) -> None:
@@ -187,14 +221,15 @@ def _originals(it: _Build, pool: ThreadPoolExecutor) -> Future[Originals]:
     image, plan, stage = it.loaded.image, it.plan, it.stage
 
     def both() -> Originals:
-        # One after the other: the traced run beside them is what everybody waits for.
+        # Everybody waits for the traced run: it starts alone, and these two one after the other.
+        it.under_way.wait()
         first = run_original(stage, image, plan, "original-1")
         return Originals(first, run_original(stage, image, plan, "original-2"))
 
     return _spawn(pool, both)
 
 
-def _evidence(it: _Build) -> tuple[Evidence, Behaviour | None, bool]:
+def _evidence(it: _Build, pool: ThreadPoolExecutor) -> tuple[Evidence, Behaviour | None, bool]:
     """Evidence from files the user names, from the last run of the same plan, or from a trial."""
     if it.options.lock:
         return Evidence(it.loaded.image.digest), None, True
@@ -204,7 +239,7 @@ def _evidence(it: _Build) -> tuple[Evidence, Behaviour | None, bool]:
     if stored and stored.evidence.complete:
         return stored.evidence, stored.behaviour, True
     trial = observe(it.stage, it.loaded, it.plan)
-    it.shelf.put("trial", trial, key=_key(it))
+    it.put(pool, "trial", trial, _key(it))
     return trial.evidence, trial.behaviour, False
 
 
@@ -212,19 +247,23 @@ def _keep(it: _Build, evidence: Evidence, level: KeepLevel) -> KeepSet:
     if it.options.lock:
         lock = read_lock(Path(it.options.lock).read_text(), it.options.lock)
         return keep_from_lock(lock, it.loaded.tree, it.loaded.image.digest)
+    return resolve(it.loaded, evidence, _rules(it, level))
+
+
+def _rules(it: _Build, level: KeepLevel) -> Rules:
     options = it.options
     extra = tuple(Path(p) for p in options.policies)
     policy = load_packs(extra, options.policies_off) + flag_rules(options.keep, options.drop)
-    return resolve(it.loaded, evidence, Rules(level, policy, tuple(it.extra)))
+    return Rules(level, policy, tuple(it.extra))
 
 
-def _make(it: _Build, evidence: Evidence) -> Made:
+def _make(it: _Build, pool: ThreadPoolExecutor, evidence: Evidence) -> Made:
     """Resolve, pack and hand the result to the engine, still without a name."""
     with it.timed("resolve"):
         keep = _keep(it, evidence, it.options.keep_level)
         arrange = shared if it.options.layers == "shared" else single
         keep, parts = arrange(it.loaded, keep)
-        it.shelf.put("keep", keep)
+        it.put(pool, "keep", keep)
     with it.timed("pack"):
         folder = it.bench.run.folder
         output = pack(it.loaded, keep, parts, folder, it.options.epoch, _labels(it))
@@ -239,9 +278,10 @@ def _labels(it: _Build) -> dict[str, str]:
 
 
 def _prove(
-    it: _Build, evidence: Evidence, originals: Future[Originals], made: Made
+    it: _Build, pool: ThreadPoolExecutor, evidence: Evidence, both: tuple[Future[Originals], Made]
 ) -> tuple[Made, Verdict]:
     """Verify, and repair what the copy looked for in vain, a bounded number of times."""
+    originals, made = both
     repaired: list[str] = []
     plan = replace(it.plan, limits=it.patience or it.plan.limits)
     for _round in range(it.options.repairs + 1):
@@ -257,7 +297,7 @@ def _prove(
             break
         repaired += missing
         it.extra += [(p, Reason("repair", _cause(verdict), p)) for p in missing]
-        made = _make(it, evidence)
+        made = _make(it, pool, evidence)
     unexplained = () if verdict.passed else tuple(str(d) for d in verdict.differences)
     return made, replace(verdict, repaired=tuple(repaired), unexplained=unexplained)
 
@@ -324,6 +364,7 @@ def verify_images(bench: Bench, options: Options, candidate: str) -> Verdict:
     it = prepare(bench, replace(options, lock="none"))
     _check_runs(it)
     copy = bench.engine.load(candidate, options.platform).image
+    it.under_way.set()  # nothing is traced here
     with ThreadPoolExecutor(3) as pool:
         try:
             return verify(it.stage, _originals(it, pool).result, copy, it.plan)

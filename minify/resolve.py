@@ -19,6 +19,7 @@ from minify.model import (
     Reason,
     Touch,
 )
+from minify.policies.places import load_places
 from minify.policies.rules import Rule, apply
 from minify.resolvers import Need, Resolver, Scene, all_resolvers
 from minify.steps import step
@@ -96,6 +97,28 @@ def resolve(loaded: Loaded, evidence: Evidence, rules: Rules) -> KeepSet:
         )
 
 
+def warm_up(loaded: Loaded, level: KeepLevel) -> None:
+    """Do what a resolution needs whatever the evidence is, while that is still being gathered."""
+    all_resolvers(level)
+    load_places()
+    loaded.tree.children("/")
+
+
+def rehearse(loaded: Loaded, evidence: Evidence, rules: Rules, ended: Callable[[], bool]) -> None:
+    """Resolve a part of the evidence until the whole is there, for what is then known of files.
+
+    The result is of no use: more evidence can mean other needs. What was read in files, and where
+    paths lead, stays with the tree.
+    """
+    work = _Work(loaded.tree)
+    scene = make_scene(loaded, evidence, rules.level)
+    for touch in sorted(evidence.touches):
+        _keep_touch(work, touch)
+    resolvers = all_resolvers(rules.level)
+    while work.queue and not ended():
+        _one(work, lambda entry: (n for r in resolvers for n in r.needs(scene, entry)))
+
+
 def _fixpoint(
     work: _Work, scene: Scene, resolvers: tuple[Resolver, ...], rules: Rules
 ) -> dict[str, Reason]:
@@ -111,12 +134,15 @@ def _fixpoint(
 
 def _drain(work: _Work, needs: Callable[[Entry], Iterable[Need | Finding]]) -> None:
     while work.queue:
-        entry = work.queue.popleft()
-        for need in needs(entry):
-            if isinstance(need, Finding):
-                work.findings.add(need)
-            else:
-                work.keep_itself(need.path, need.reason)
+        _one(work, needs)
+
+
+def _one(work: _Work, needs: Callable[[Entry], Iterable[Need | Finding]]) -> None:
+    for need in needs(work.queue.popleft()):
+        if isinstance(need, Finding):
+            work.findings.add(need)
+        else:
+            work.keep_itself(need.path, need.reason)
 
 
 def _keep_touch(work: _Work, touch: Touch) -> None:

@@ -13,11 +13,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from minify.errors import MinifyError
 from minify.model import Entry, Kind
 
+MAX_KNOWN = 100_000  # paths remembered; bounds memory to some 20 MB
 MAX_LINKS = 40  # ELOOP limit of path_resolution(7)
 
 
@@ -41,6 +42,16 @@ class Tree:
 
     entries: Mapping[str, Entry]
     opener: Callable[[Entry], BinaryIO] = field(repr=False)
+    # Where absolute paths lead: resolvers ask for the same few thousand again and again.
+    _known: dict[str, Resolved] = field(default_factory=dict, repr=False, compare=False)
+    _facts: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False, compare=False)
+
+    def facts(self, kind: str) -> dict[str, Any]:
+        """What was found out about the content of files, by path: remembered as long as the tree.
+
+        For what depends on a file's bytes alone, whatever else is kept or was touched.
+        """
+        return self._facts.setdefault(kind, {})
 
     def get(self, path: str) -> Entry | None:
         """Look a path up as it stands, following nothing."""
@@ -52,7 +63,16 @@ class Tree:
         at_once = self.entries.get(path)
         if at_once is not None and at_once.kind is not Kind.SYMLINK:
             return Resolved(path, at_once)
-        todo = [p for p in posixpath.join(base, path).split("/") if p not in ("", ".")][::-1]
+        whole = path if path.startswith("/") else posixpath.join(base, path)
+        found = self._known.get(whole)
+        if found is None:
+            if len(self._known) >= MAX_KNOWN:
+                self._known.clear()
+            found = self._known[whole] = self._follow(whole)
+        return found
+
+    def _follow(self, path: str) -> Resolved:
+        todo = [p for p in path.split("/") if p not in ("", ".")][::-1]
         at, crossed = "", list[str]()
         while todo:
             name = todo.pop()

@@ -55,7 +55,6 @@ class World:
     library_path: str = ""
     preload: str = ""
     cwd: str = "/"
-    facts: dict[str, ElfFacts | None] = field(default_factory=dict, repr=False, compare=False)
     found: dict[tuple[object, ...], tuple[str, ...]] = field(
         default_factory=dict, repr=False, compare=False
     )
@@ -107,10 +106,12 @@ def facts_of(world: World, path: str) -> ElfFacts | None:
     entry = world.tree.resolve(path).entry
     if entry is None or entry.kind is not Kind.FILE:
         return None
-    if entry.path not in world.facts:
+    known = world.tree.facts("elf")
+    if entry.path not in known:
         with world.tree.opener(entry) as stream:
-            world.facts[entry.path] = read_elf(stream)
-    return world.facts[entry.path]
+            known[entry.path] = read_elf(stream)
+    found: ElfFacts | None = known[entry.path]
+    return found
 
 
 def process_of(world: World, path: str, *, secure: bool = False) -> Process | None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import shutil
 import socket
 import tarfile
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from requests.exceptions import ReadTimeout
 
 from minify.engines import Launch
 from minify.engines.docker_output import Gathered
+from minify.engines.written import changes, leaves
 from minify.errors import EngineError, TraceError
 from minify.model import Image, Mount, Plan
 
@@ -254,19 +256,26 @@ class DockerContainer:
         return ""
 
     def written(self) -> tuple[str, ...]:
-        """Paths the run created or changed: the engine's diff, without directories on the way."""
+        """Paths the run created or changed, without directories on the way.
+
+        Read from the container's own overlay where it is on this disk: the engine's diff says the
+        same, after it has walked the image.
+        """
+        upper = self._upper()
+        if upper is not None:
+            return tuple(leaves((path for path, _ in changes(upper)), self._ignored))
         try:
-            changes = self._client.diff(self.id) or []
+            found = self._client.diff(self.id) or []
         except APIError:
             return ()
-        paths = sorted(c["Path"] for c in changes if c["Kind"] in (0, 1, 2))
-        return tuple(self._leaves(paths))
+        return tuple(leaves((c["Path"] for c in found if c["Kind"] in (0, 1, 2)), self._ignored))
 
-    def _leaves(self, paths: list[str]) -> Iterator[str]:
-        for path, following in zip(paths, [*paths[1:], ""], strict=False):
-            inside = any(path == i or path.startswith(i + "/") for i in self._ignored)
-            if not inside and not following.startswith(path + "/"):
-                yield path
+    def _upper(self) -> Path | None:
+        driver = self._state.get("GraphDriver") or {}
+        upper = (driver.get("Data") or {}).get("UpperDir")
+        if not (upper and self._place.direct and driver.get("Name") == "overlay2"):
+            return None
+        return Path(upper) if os.access(upper, os.R_OK | os.X_OK) else None
 
     def close(self) -> None:
         """Remove it with its anonymous volumes; safe to call twice."""

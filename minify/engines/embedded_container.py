@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import secrets
@@ -17,6 +16,7 @@ from pathlib import Path
 from queue import Empty
 from typing import Any
 
+from minify.engines.written import changes, leaves
 from minify.errors import EngineError, TraceError, Unsupported
 from minify.images.span import Span
 from minify.probe import NOT_PERMITTED, Probe
@@ -228,28 +228,16 @@ class EmbeddedContainer:
         """Paths the run created, changed or removed, without directories on the way."""
         now = dict(self._changes())
         gone = self._before.keys() - now.keys()
-        changed = sorted({*gone, *(p for p, when in now.items() if self._before.get(p) != when)})
-        return tuple(
-            path
-            for path, following in zip(changed, [*changed, ""][1:], strict=True)
-            if not following.startswith(path + "/") and not self._ignored(path)
-        )
-
-    def _ignored(self, path: str) -> bool:
-        return any(path == i or path.startswith(i + "/") for i in self.place.ignored)
+        changed = {*gone, *(p for p, when in now.items() if self._before.get(p) != when)}
+        return tuple(leaves(changed, self.place.ignored))
 
     def _changes(self) -> Iterator[tuple[str, int]]:
         """Paths in the overlay's upper directory, or in the whole copy, with their ctime."""
         if not self._supervisor:
-            return
+            return iter(())
         # Through the supervisor: what it has mounted is nowhere else.
         name = "rootfs" if self.way == "copy" else "writable/upper"
-        top = f"/proc/{self._supervisor}/root{self.place.folder}/{name}"
-        for folder, folders, files in os.walk(top):
-            for name in (*folders, *files):
-                path = f"{folder}/{name}"
-                with contextlib.suppress(OSError):
-                    yield path[len(top) :], os.lstat(path).st_ctime_ns
+        return changes(Path(f"/proc/{self._supervisor}/root{self.place.folder}/{name}"))
 
     def close(self) -> None:
         """End it with everything it has; may be called twice."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from itertools import product
 
@@ -34,8 +35,9 @@ class Places:
     limits: Mapping[str, int]
 
 
+@cache
 def load_places() -> Places:
-    """Read the shipped lists."""
+    """Read the shipped lists, once."""
     data = parse_yaml(files("minify.policies").joinpath("places.yaml").read_text(), "places.yaml")
 
     def globs(name: str) -> Globs:

@@ -98,8 +98,7 @@ class Calls:
         kind = _kind(index, entry)
         if not kind:
             return
-        text = scene.tree.read(path)
-        for name in whole(kind, text) if library else commands(kind, text):
+        for name in _names(scene, path, kind, library=library):
             yield from _call(index, entry, name, library=library)
 
 
@@ -110,6 +109,16 @@ def _kind(index: _Index, entry: Entry) -> str:
         return kind
     with index.scene.tree.opener(entry) as stream:
         return kind_of(entry.path, stream.read(256))
+
+
+def _names(scene: Scene, path: str, kind: str, *, library: bool) -> tuple[str, ...]:
+    """Words of a file that may be commands."""
+    known = scene.tree.facts("calls:library" if library else "calls")
+    found: tuple[str, ...] | None = known.get(path)
+    if found is None:
+        text = scene.tree.read(path)
+        found = known[path] = tuple(whole(kind, text) if library else commands(kind, text))
+    return found
 
 
 def _call(index: _Index, entry: Entry, name: str, *, library: bool) -> Iterable[Need]:

@@ -72,6 +72,13 @@ class Work:
 
     def scan(self, entry: Entry) -> Source:
         """The imports of a library's module, by the kind of file it is."""
+        known = self.scene.tree.facts("python:imports")
+        found: Source | None = known.get(entry.path)
+        if found is None:
+            found = known[entry.path] = self._scan(entry)
+        return found
+
+    def _scan(self, entry: Entry) -> Source:
         path = entry.path
         ends = (".py", ".so", ".pyc")
         if not path.endswith(ends):

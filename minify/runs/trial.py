@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -41,11 +41,17 @@ class Trial:
 
 @dataclass(frozen=True)
 class Stage:
-    """Where trials run: the engine, the tracing kit (None: never watch) and a scratch folder."""
+    """Where trials run: the engine, the tracing kit (None: never watch) and a scratch folder.
+
+    Called during a watched trial: `started` when its program has been let go, `ready` when the
+    service is up, with a function that tells what has been touched so far.
+    """
 
     engine: Engine
     kit: Kit | None
     folder: Path
+    started: Callable[[], None] = lambda: None
+    ready: Callable[[Callable[[], Evidence]], None] = lambda _: None
 
 
 def run_trial(stage: Stage, image: Image, plan: Plan, name: str) -> Trial:
@@ -63,8 +69,12 @@ def run_trial(stage: Stage, image: Image, plan: Plan, name: str) -> Trial:
         watch.equip(container)
         container.start()
         watch.open_gate(container)
+        if plan.watch is not Watch.NONE:
+            stage.started()
         ready = wait_ready(container, _wanted(plan, image))
         _check(ready, container, image, plan)
+        if plan.watch is not Watch.NONE:
+            stage.ready(lambda: _evidence(image, plan, Seen(watch.so_far()), Behaviour()))
         observations = tuple(_drive(container, plan, image, ready, (probes, watch)))
         ports = ready.ports
         exit_code = _stop(container, plan, image)

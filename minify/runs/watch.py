@@ -14,6 +14,7 @@ import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from minify.engines import Container, Launch
 from minify.errors import TraceError
@@ -130,6 +131,17 @@ class Watching:
         options = ("--seccomp-bpf", *OPTIONS, "-e", f"trace={CALLS[Watch.FULL]}")
         return self.kit.strace_argv(options, output)
 
+    def so_far(self) -> frozenset[Touch]:
+        """What was seen up to now, which is not all; it is still there to be collected."""
+        sources = [(self.strace, "strace"), (self.fanotify, "fanotify")]
+        return frozenset(
+            touch
+            for probe, name in sources
+            if probe
+            for answer in probe.so_far
+            if (touch := _touch(answer, name)) is not None
+        )
+
     def collect(self, container: Container) -> Seen:
         """Let the watchers finish (the container has ended) and take what they saw."""
         if self.remote:
@@ -191,13 +203,19 @@ def _traced(pid: int) -> bool:
 def _drain(probe: Probe, name: str, touches: set[Touch]) -> int:
     lost, done = 0, False
     for answer in probe.rest(DRAIN):
-        if "path" in answer:
-            outcome = Outcome(answer.get("outcome", "ok"))
-            touches.add(Touch(answer["path"], Access(answer["access"]), outcome, name))
+        if (touch := _touch(answer, name)) is not None:
+            touches.add(touch)
         elif answer.get("done"):
             lost, done = int(answer.get("lost", 0)), True
     # A watcher that died without its closing line has lost an unknown number of events.
     return lost if done else lost + 1
+
+
+def _touch(answer: Mapping[str, Any], name: str) -> Touch | None:
+    if "path" not in answer:
+        return None
+    outcome = Outcome(answer.get("outcome", "ok"))
+    return Touch(answer["path"], Access(answer["access"]), outcome, name)
 
 
 def _read_file(path: Path, touches: set[Touch]) -> int:

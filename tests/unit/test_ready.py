@@ -1,0 +1,77 @@
+"""Processes of a container as the host sees them, and what they use."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from minify import ready
+
+
+@pytest.fixture
+def family() -> subprocess.Popen[bytes]:
+    """A process with a child and a grandchild started by a thread."""
+    code = (
+        "import subprocess, sys, threading\n"
+        'inner = \'import subprocess; subprocess.run(["sleep", "30"])\'\n'
+        "t = threading.Thread(target=subprocess.run, args=([sys.executable, '-c', inner],))\n"
+        "t.start(); print('up', flush=True); t.join()\n"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert child.stdout is not None and child.stdout.readline()
+    assert ready.wait_until(
+        lambda: len(psutil.Process(child.pid).children(recursive=True)) == 2, 10
+    )
+    yield child  # type: ignore[misc]
+    for one in psutil.Process(child.pid).children(recursive=True):
+        one.kill()
+    child.wait(10)
+
+
+def test_finds_children_of_every_thread(family: subprocess.Popen[bytes]) -> None:
+    below = psutil.Process(family.pid).children(recursive=True)
+    assert sorted(ready.processes(family.pid)) == sorted([family.pid, *(p.pid for p in below)])
+
+
+def test_asks_psutil_where_the_kernel_keeps_no_lists(
+    family: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: str) -> bytes:
+        raise FileNotFoundError(path)
+
+    expected = sorted(ready.processes(family.pid))
+    monkeypatch.setattr(ready, "_read", refuse)
+    assert sorted(ready.processes(family.pid)) == expected and len(expected) == 3
+
+
+def test_a_process_that_is_gone_has_nobody() -> None:
+    child = subprocess.Popen(["true"])
+    child.wait()
+    assert ready.processes(child.pid) == []
+    assert ready.cpu_seconds(child.pid) == 0.0
+
+
+def test_counts_processor_time() -> None:
+    before = ready.cpu_seconds(os.getpid())
+    end = time.process_time() + 0.1
+    while time.process_time() < end:
+        pass
+    assert ready.cpu_seconds(os.getpid()) >= before + 0.05
+
+
+def test_written_paths_are_leaves(tmp_path: Path) -> None:
+    from minify.engines.written import changes, leaves
+
+    for folder in ("var/log", "etc", "mnt/in"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "var/log/a").write_text("x")
+    (tmp_path / "mnt/in/b").write_text("x")
+    found = [path for path, _ in changes(tmp_path)]
+    assert set(found) == {"/var", "/var/log", "/var/log/a", "/etc", "/mnt", "/mnt/in", "/mnt/in/b"}
+    assert list(leaves(found, ["/mnt"])) == ["/etc", "/var/log/a"]
