@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +33,16 @@ def bench_for(options: Options, *, sweeping: bool = True) -> Iterator[Any]:
     from minify.sweep import open_engine, sweep
 
     home = Home(home_folder())
-    with running(home) as run:
+    with running(home) as run, ThreadPoolExecutor(1) as beside:
         engine = open_engine(options.engine, run, home, access_of(options))
         try:
-            if sweeping:
-                sweep(engine, home)
+            # Nobody has to wait for what others left behind.
+            swept = beside.submit(sweep, engine, home) if sweeping else None
             yield Bench(engine, home, run)
+            if swept is not None:
+                swept.result()
         finally:
+            beside.shutdown()
             engine.close()
 
 
@@ -109,7 +113,7 @@ def build_command(image: str | None, command: tuple[str, ...], dry_run: bool, **
     with _running(options, flags) as bench:
         options = with_context(bench, options)
         if dry_run:
-            from minify.pipeline import prepare
+            from minify.building import prepare
 
             click.echo(dumps(prepare(bench, options).plan, indent=1), nl=False)
             return Exit.OK

@@ -266,9 +266,12 @@ class DockerEngine:
 
 def _is_local(client: Any) -> bool:
     """Whether the engine runs on this very kernel (and not in a virtual machine or elsewhere)."""
-    unix = str(client.base_url).startswith(("http+docker://", "http+unix://"))
+    if not str(client.base_url).startswith(("http+docker://", "http+unix://")):
+        return False
     try:
-        return unix and bool(client.info().get("KernelVersion") == os.uname().release)
+        # The engine counts all it has before it answers the second question.
+        told = client.version(api_version=False).get("KernelVersion")
+        return (told or client.info().get("KernelVersion")) == os.uname().release
     except APIError:
         return False
 

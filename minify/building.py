@@ -1,0 +1,123 @@
+"""A build under way: what it was given, what it has so far, and what goes on beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from minify import __version__
+from minify.bench import Bench
+from minify.codec import dumps
+from minify.documents import Shelf
+from minify.engines import Loaded
+from minify.foreign import check_runs
+from minify.model import KeepSet, OutputImage, Plan, Reason
+from minify.options import Options
+from minify.plan import make_plan
+from minify.runs.kit import prepare_kit
+from minify.runs.trial import Stage
+
+T = TypeVar("T")
+THREADS = 6
+
+
+@dataclass(frozen=True)
+class Made:
+    """An output image and the keep set it was packed from."""
+
+    keep: KeepSet
+    output: OutputImage
+    image_id: str
+
+
+@dataclass
+class Building:
+    """A build under way. `traced` is set when the traced run needs the machine no longer alone."""
+
+    bench: Bench
+    options: Options
+    loaded: Loaded
+    plan: Plan
+    stage: Stage
+    shelf: Shelf
+    seconds: dict[str, float] = field(default_factory=dict)
+    saved: list[str] = field(default_factory=list)
+    extra: list[tuple[str, Reason]] = field(default_factory=list)
+    traced: threading.Event = field(default_factory=threading.Event)
+    pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(THREADS))
+    _writes: list[Future[Path]] = field(default_factory=list)
+
+    @property
+    def key(self) -> str:
+        """What documents of runs depend on: the plan, and the version that made them."""
+        return dumps(self.plan) + __version__
+
+    @property
+    def reusing(self) -> bool:
+        """Whether documents of earlier runs may be taken."""
+        return self.plan.repeatable and not self.options.fresh
+
+    @contextlib.contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        """Add the seconds that something takes to those of a stage."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - began
+
+    @contextlib.contextmanager
+    def guarded(self) -> Iterator[None]:
+        """Leave with nothing left: neither threads that wait, nor images without a name."""
+        with self.pool:
+            try:
+                yield
+            except BaseException:
+                # Threads wait on containers: without them they end, and the pool can be left.
+                self.traced.set()
+                self.bench.engine.abort()
+                raise
+            finally:
+                for image_id in self.saved:  # those that got a name stay
+                    self.bench.engine.remove_image(image_id)
+
+    def spawn(self, work: Callable[[], T]) -> Future[T]:
+        """Do something beside us, with our progress listener."""
+        return self.pool.submit(contextvars.copy_context().run, work)
+
+    def put(self, name: str, noun: object, key: str = "") -> None:
+        """Write a document while work goes on; `written` waits for it."""
+        self.written()  # one of the same name must not come after this one
+        self._writes.append(self.pool.submit(self.shelf.put, name, noun, key))
+
+    def written(self) -> None:
+        """Wait for the documents under way; raises what went wrong with one."""
+        while self._writes:
+            self._writes.pop().result()
+
+    def check_runs(self) -> None:
+        """Raise Unsupported for an image of an architecture that cannot be run here."""
+        if self.bench.engine.local:
+            check_runs(self.loaded.image.reference, self.loaded.image.platform)
+
+
+def prepare(bench: Bench, options: Options) -> Building:
+    """Load the image and plan; nothing runs yet."""
+    began = time.monotonic()
+    loaded = bench.engine.load(options.image, options.platform)
+    plan = make_plan(loaded, options)
+    shelf = Shelf(bench.home.work(loaded.image.digest))
+    shelf.put("image", loaded.image)
+    shelf.put("plan", plan)
+    kit = None if options.lock else prepare_kit(bench.home.folder("kit"))
+    stage = Stage(bench.engine, kit, bench.run.folder)
+    it = Building(bench, options, loaded, plan, stage, shelf)
+    it.seconds["load"] = time.monotonic() - began
+    return it

@@ -1,0 +1,103 @@
+"""What containers tell: evidence from one that is watched, and two originals beside it.
+
+Containers take their time to start and to stop. What needs no result of theirs is done meanwhile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from minify.building import Building
+from minify.codec import loads
+from minify.errors import UsageError
+from minify.make import rules_of
+from minify.model import Behaviour, Evidence, Image
+from minify.observe import observe
+from minify.resolve import rehearse, warm_up
+from minify.runs.trial import Trial
+from minify.verify import Originals, run_original
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """Evidence, how the watched run behaved (None: there was none), whether it is an older one."""
+
+    evidence: Evidence
+    behaviour: Behaviour | None = None
+    reused: bool = True
+
+
+def originals(it: Building) -> Future[Originals]:
+    """Run the original twice, unwatched, once `it.traced` is set; or take what is stored."""
+    stored = it.shelf.get("originals", Originals, key=it.key) if it.reusing else None
+    image, plan, stage = it.loaded.image, it.plan, it.stage
+
+    def both() -> Originals:
+        if stored:
+            return stored
+        # Everybody waits for the traced run: it starts alone, and these two one after the other.
+        it.traced.wait()
+        first = run_original(stage, image, plan, "original-1")
+        return Originals(first, run_original(stage, image, plan, "original-2"))
+
+    return it.spawn(both)
+
+
+def evidence(it: Building) -> Gathered:
+    """Evidence from files the user names, from the last run of the same plan, or from a trial."""
+    options = it.options
+    with _ahead(it):
+        if options.lock:
+            return Gathered(Evidence(it.loaded.image.digest))
+        if options.evidence:
+            return Gathered(read_evidence(options.evidence, it.loaded.image))
+        stored = it.shelf.get("trial", Trial, key=it.key) if it.reusing else None
+        if stored and stored.evidence.complete:
+            return Gathered(stored.evidence, stored.behaviour)
+        trial = observe(it.stage, it.loaded, it.plan)
+        it.put("trial", trial, it.key)
+        return Gathered(trial.evidence, trial.behaviour, reused=False)
+
+
+@contextlib.contextmanager
+def _ahead(it: Building) -> Iterator[None]:
+    """While containers start and stop, let other runs begin, and prepare to resolve."""
+    ended = threading.Event()
+    beside = [it.spawn(lambda: warm_up(it.loaded, it.options.keep_level))]
+
+    def rehearsed(seen: Callable[[], Evidence]) -> None:
+        rules = rules_of(it, it.options.keep_level)
+        beside.append(it.pool.submit(lambda: rehearse(it.loaded, seen(), rules, ended.is_set)))
+
+    plain = it.stage
+    it.stage = replace(plain, started=it.traced.set, ready=rehearsed)
+    try:
+        yield
+    finally:
+        ended.set()
+        it.traced.set()
+        it.stage = plain
+    for done in beside:
+        done.result()
+
+
+def read_evidence(files: tuple[str, ...], image: Image) -> Evidence:
+    """Unite evidence files; raises UsageError for one that is of another image."""
+    united = Evidence(image.digest)
+    for name in files:
+        try:
+            one = loads(Path(name).read_text(encoding="utf-8"), Evidence)
+        except OSError as error:
+            raise UsageError(f"cannot read evidence {name}: {error.strerror}") from error
+        if one.image != image.digest:
+            raise UsageError(
+                f"{name} was observed on {one.image[:19]}, not on {image.reference}",
+                hint="trace this image: minify trace IMAGE --output FILE",
+            )
+        united = united.merge(one)
+    return united

@@ -1,0 +1,60 @@
+"""Evidence becomes an output image: resolved, packed, handed to the engine without a name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from minify import __version__
+from minify.building import Building, Made
+from minify.lock import keep_from_lock, read_lock
+from minify.model import Evidence, KeepLevel, KeepSet, Kind
+from minify.names import SOURCE_LABEL, VERSION_LABEL
+from minify.pack import pack, shared, single
+from minify.policies.rules import flag_rules, load_packs
+from minify.resolve import Rules, resolve
+from minify.tree import Tree
+from minify.workspace import remember_image
+
+
+def make(it: Building, evidence: Evidence) -> Made:
+    """Resolve, pack and hand the result to the engine, still without a name."""
+    with it.timed("resolve"):
+        keep = _keep(it, evidence, it.options.keep_level)
+        arrange = shared if it.options.layers == "shared" else single
+        keep, parts = arrange(it.loaded, keep)
+        it.put("keep", keep)
+    with it.timed("pack"):
+        folder = it.bench.run.folder
+        labels = {SOURCE_LABEL: it.loaded.image.digest, VERSION_LABEL: __version__}
+        output = pack(it.loaded, keep, parts, folder, it.options.epoch, labels)
+        image_id = it.bench.engine.save(output)
+        remember_image(it.bench.run, image_id)
+        it.saved.append(image_id)
+    return Made(keep, output, image_id)
+
+
+def weigh(it: Building, evidence: Evidence) -> dict[str, int]:
+    """What each keep level would weigh, in bytes."""
+    return {k.value: _bytes(it.loaded.tree, _keep(it, evidence, k)) for k in KeepLevel}
+
+
+def rules_of(it: Building, level: KeepLevel) -> Rules:
+    """What decides beside the evidence."""
+    options = it.options
+    extra = tuple(Path(p) for p in options.policies)
+    policy = load_packs(extra, options.policies_off) + flag_rules(options.keep, options.drop)
+    return Rules(level, policy, tuple(it.extra))
+
+
+def _keep(it: Building, evidence: Evidence, level: KeepLevel) -> KeepSet:
+    if it.options.lock:
+        lock = read_lock(Path(it.options.lock).read_text(), it.options.lock)
+        return keep_from_lock(lock, it.loaded.tree, it.loaded.image.digest)
+    return resolve(it.loaded, evidence, rules_of(it, level))
+
+
+def _bytes(tree: Tree, keep: KeepSet) -> int:
+    """Bytes of the regular files of a keep set; hard-linked names count once."""
+    entries = [e for p in keep.paths if (e := tree.get(p)) is not None and e.kind is Kind.FILE]
+    linked = {e.inode: e.size for e in entries if e.inode}
+    return sum(linked.values()) + sum(e.size for e in entries if not e.inode)
