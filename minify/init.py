@@ -14,7 +14,7 @@ from minify.engines import Loaded
 from minify.errors import MinifyError
 from minify.model import Behaviour, Image, Plan, Watch
 from minify.options import Options
-from minify.plan import effective_argv, make_plan
+from minify.plan import make_plan
 from minify.recipes import Recipe, recipe_for
 from minify.runs.cases import run_trial
 from minify.runs.trial import Stage
@@ -40,7 +40,7 @@ def look(bench: Bench, options: Options, *, run: bool = True) -> Look:
     """Load an image and run it once, unwatched; a run that fails is a finding."""
     loaded = bench.engine.load(options.image, options.platform)
     argv = Plan(loaded.image.digest, argv=options.argv, entrypoint=options.entrypoint)
-    command = effective_argv(loaded.image, argv)
+    command = argv.command(loaded.image.config)
     recipe = recipe_for(command)
     seen = Look(loaded.image, command, recipe, None, options=options)
     if not run:

@@ -61,17 +61,10 @@ def image_shell(image: Image) -> tuple[str, ...]:
     return tuple(shell) if shell else ("/bin/sh", "-c")
 
 
-def effective_argv(image: Image, plan: Plan) -> tuple[str, ...]:
-    """What the container executes: entrypoint and command, as overridden."""
-    entrypoint = plan.entrypoint or image.config.entrypoint
-    command = plan.argv or (() if plan.entrypoint else image.config.cmd)
-    return (*entrypoint, *command)
-
-
 def _check_command(loaded: Loaded, plan: Plan) -> None:
     """Find the command before anything starts, as the runtime will (PATH of the image)."""
     image, tree = loaded.image, loaded.tree
-    argv = effective_argv(image, plan)
+    argv = plan.command(image.config)
     if not argv:
         raise EngineError(
             f"{image.reference} names no command to run",

@@ -271,7 +271,7 @@ def _is_local(client: Any) -> bool:
     try:
         # The engine counts all it has before it answers the second question.
         told = client.version(api_version=False).get("KernelVersion")
-        return (told or client.info().get("KernelVersion")) == os.uname().release
+        return bool((told or client.info().get("KernelVersion")) == os.uname().release)
     except APIError:
         return False
 

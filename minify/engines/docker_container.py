@@ -314,8 +314,6 @@ def _bind(mount: Mount) -> str:
 
 def _argv(plan: Plan, image: Image, launch: Launch) -> tuple[list[str] | None, list[str] | None]:
     """What to send as Entrypoint and Cmd; None leaves the image's own."""
-    entrypoint = plan.entrypoint or image.config.entrypoint
-    command = plan.argv or (() if plan.entrypoint else image.config.cmd)
     if launch.prefix:
-        return [launch.prefix[0]], [*launch.prefix[1:], *entrypoint, *command]
+        return [launch.prefix[0]], [*launch.prefix[1:], *plan.command(image.config)]
     return list(plan.entrypoint) or None, list(plan.argv) or None

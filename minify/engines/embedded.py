@@ -25,7 +25,6 @@ from minify.engines.embedded_spec import (
     SYSCTLS,
     Machine,
     Sources,
-    argv_of,
     files_of,
     specification,
     volume_source,
@@ -129,7 +128,7 @@ class EmbeddedEngine:
     @contextlib.contextmanager
     def create(self, plan: Plan, image: Image, launch: Launch) -> Iterator[EmbeddedContainer]:
         """Create a container for a plan; it is removed when the context is left."""
-        if not argv_of(plan, image):
+        if not plan.command(image.config):
             raise TraceError("the image has no command", hint="name one after --")
         with claimed(self.runs) as folder, probing("run_container") as probe:
             request = self._prepare(folder, plan, image, launch)

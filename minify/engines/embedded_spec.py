@@ -59,12 +59,6 @@ class Sources:
     volumes: tuple[tuple[str, str], ...] = ()
 
 
-def argv_of(plan: Plan, image: Image) -> tuple[str, ...]:
-    """What runs: an entrypoint of the plan's own drops the image's command, as in Docker."""
-    entrypoint = plan.entrypoint or image.config.entrypoint
-    return (*entrypoint, *(plan.argv or (() if plan.entrypoint else image.config.cmd)))
-
-
 def environment(plan: Plan, image: Image, launch: Launch, home: str) -> list[str]:
     """The environment: Docker's defaults, the image's, the plan's, the launch's; order kept."""
     env = {"PATH": PATH, "HOSTNAME": plan.hostname}
@@ -114,7 +108,7 @@ def specification(
         "process": {
             "terminal": False,
             "user": {"uid": who.uid, "gid": who.gid, "additionalGids": list(who.groups)},
-            "args": [*launch.prefix, *argv_of(plan, image)],
+            "args": [*launch.prefix, *plan.command(image.config)],
             "env": environment(plan, image, launch, who.home),
             "cwd": normalise(plan.workdir or image.config.workdir or "/"),
             "capabilities": {name: list(CAPABILITIES) for name in sets},

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from minify.model.drives import Case, Drive, RunDrive
-from minify.model.image import Healthcheck
+from minify.model.image import Healthcheck, ImageConfig
 
 HEALTHCHECK = "healthcheck"  # the id of the drive that is the image's own health check
 
@@ -105,6 +105,11 @@ class Plan:
     cases: tuple[Case, ...] = ()
     stdin: bytes = b""
     ends: bool = False
+
+    def command(self, config: ImageConfig) -> tuple[str, ...]:
+        """What the container executes: an entrypoint of the plan's own drops the image's CMD."""
+        entrypoint = self.entrypoint or config.entrypoint
+        return (*entrypoint, *(self.argv or (() if self.entrypoint else config.cmd)))
 
     @property
     def repeatable(self) -> bool:

@@ -227,18 +227,13 @@ def _evidence(image: Image, plan: Plan, seen: Seen, behaviour: Behaviour) -> Evi
         touches=frozenset(t for t in seen.touches if _is_file_path(t.path)),
         lost=seen.lost,
         watchers=seen.watchers,
-        argvs=frozenset({_argv(image, plan)}),
+        argvs=frozenset({plan.command(image.config)}),
         env=frozenset(plan.env),
         notes=seen.notes,
         failed_drives=frozenset(
             f"{o.drive}: {o.error or o.status}" for o in behaviour.observations if not o.ok
         ),
     )
-
-
-def _argv(image: Image, plan: Plan) -> tuple[str, ...]:
-    entrypoint = plan.entrypoint or image.config.entrypoint
-    return (*entrypoint, *(plan.argv or (() if plan.entrypoint else image.config.cmd)))
 
 
 def environment(image: Image, plan: Plan) -> dict[str, str]:

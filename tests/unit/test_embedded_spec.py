@@ -14,7 +14,6 @@ from minify.engines.embedded_spec import (
     CAPABILITIES,
     Machine,
     Sources,
-    argv_of,
     environment,
     specification,
     volume_source,
@@ -53,7 +52,7 @@ def spec(plan: Plan | None = None, launch: Launch | None = None, **more: Any) ->
     ],
 )
 def test_argv_as_docker_puts_it_together(plan: Plan, argv: tuple[str, ...]) -> None:
-    assert argv_of(plan, image(entrypoint=("/entry", "a"), cmd=("cmd",))) == argv
+    assert plan.command(image(entrypoint=("/entry", "a"), cmd=("cmd",)).config) == argv
 
 
 def test_environment_in_dockers_order() -> None:
