@@ -20,6 +20,7 @@ from minify.engines import Loaded
 from minify.foreign import check_runs
 from minify.model import KeepSet, OutputImage, Plan, Reason
 from minify.options import Options
+from minify.outputs import Product
 from minify.plan import make_plan
 from minify.runs.kit import prepare_kit
 from minify.runs.trial import Stage
@@ -33,13 +34,21 @@ class Made:
     """An output image and the keep set it was packed from."""
 
     keep: KeepSet
-    output: OutputImage
-    image_id: str
+    product: Product
+
+    @property
+    def output(self) -> OutputImage:
+        """The image."""
+        return self.product.output
 
 
 @dataclass
 class Building:
-    """A build under way. `traced` is set when the traced run needs the machine no longer alone."""
+    """A build under way.
+
+    `compressed`: the output will be wanted with compressed layers. `traced` is set when the traced
+    run needs the machine no longer for itself.
+    """
 
     bench: Bench
     options: Options
@@ -47,6 +56,7 @@ class Building:
     plan: Plan
     stage: Stage
     shelf: Shelf
+    compressed: bool = False
     seconds: dict[str, float] = field(default_factory=dict)
     saved: list[str] = field(default_factory=list)
     extra: list[tuple[str, Reason]] = field(default_factory=list)

@@ -32,7 +32,7 @@ from minify.codec import dumps, loads, to_plain
 from minify.errors import BuildError, Exit, MinifyError
 from minify.model import OutputImage, PackedLayer, RunDrive
 from minify.options import Options
-from minify.outputs import check_outputs, deliver, wanted_of
+from minify.outputs import Product, check_outputs, deliver, wanted_of
 from minify.report import Report
 from minify.workspace import remember_image, write_document
 
@@ -193,7 +193,7 @@ def restore(bench: Bench, options: Options, entry: Entry) -> Report | None:
         image_id = engine.save(output)
         remember_image(bench.run, image_id)
     try:
-        outputs = deliver(bench, wanted, output, image_id)
+        outputs = deliver(bench, wanted, Product(output, image_id))
     finally:
         if not known:
             engine.remove_image(image_id)  # one that got a name stays

@@ -9,6 +9,7 @@ from minify.building import Building, Made
 from minify.lock import keep_from_lock, read_lock
 from minify.model import Evidence, KeepLevel, KeepSet, Kind
 from minify.names import SOURCE_LABEL, VERSION_LABEL
+from minify.outputs import Product, lay_out
 from minify.pack import pack, shared, single
 from minify.policies.rules import flag_rules, load_packs
 from minify.resolve import Rules, resolve
@@ -30,7 +31,8 @@ def make(it: Building, evidence: Evidence) -> Made:
         image_id = it.bench.engine.save(output)
         remember_image(it.bench.run, image_id)
         it.saved.append(image_id)
-    return Made(keep, output, image_id)
+    layout = it.spawn(lambda: lay_out(it.bench, output)).result if it.compressed else None
+    return Made(keep, Product(output, image_id, layout))
 
 
 def weigh(it: Building, evidence: Evidence) -> dict[str, int]:

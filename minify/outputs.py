@@ -10,7 +10,7 @@ import contextlib
 import json
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +46,11 @@ class Wanted:
     def by_name(self) -> bool:
         """Whether the engine in use has to name the image and nothing is to be written."""
         return all(place.transport is Transport.ANY for place in self.places)
+
+    @property
+    def compressed(self) -> bool:
+        """Whether any place wants the image as a layout with compressed layers."""
+        return any(place.transport in LAYOUTS for place in self.places)
 
     @property
     def title(self) -> str:
@@ -113,8 +118,29 @@ def check_outputs(bench: Bench, wanted: Wanted, source: Image, *, force: bool) -
             program("skopeo")
 
 
-def deliver(bench: Bench, wanted: Wanted, output: OutputImage, image_id: str) -> dict[str, str]:
-    """Write an output, which the engine has as `image_id`, to all places.
+@dataclass(frozen=True)
+class Product:
+    """An output image, which the engine has as `image_id`; `layout` waits for it as a layout."""
+
+    output: OutputImage
+    image_id: str
+    layout: Callable[[], Path] | None = None
+
+
+def lay_out(bench: Bench, output: OutputImage) -> Path:
+    """Write an output as a checked layout of its own in the run's folder; compresses its layers.
+
+    The tag inside is INNER. It can be done long before `deliver`, beside other work.
+    """
+    folder = bench.run.folder / f"layout-{secrets.token_hex(4)}"
+    packed = Packed(_layers(output), output.config, annotations=output.annotations)
+    write_oci_layout(folder, packed, INNER)
+    check(folder)
+    return folder
+
+
+def deliver(bench: Bench, wanted: Wanted, product: Product) -> dict[str, str]:
+    """Write an output to all places.
 
     Returns the digest by place: that of the manifest where there is one, else the image's ID.
     Raises BuildError, EngineError; no file is there then that was not there before.
@@ -124,7 +150,11 @@ def deliver(bench: Bench, wanted: Wanted, output: OutputImage, image_id: str) ->
         if files:
             progress = stack.enter_context(step("Writing", outputs=len(files)))
             progress.count("places", len(files))
-        job = _Job(bench, wanted, output, image_id, _folder(stack, bench))
+        layout = None
+        if wanted.compressed:
+            layout = product.layout() if product.layout else lay_out(bench, product.output)
+            stack.callback(_remove, layout)
+        job = _Job(bench, wanted, product, _folder(stack, bench), layout)
         ready = [job.staged(stack, place) for place in wanted.places]
         for one in sorted(ready, key=lambda r: ORDER.index(r.place.transport)):
             job.show(one)
@@ -151,15 +181,20 @@ class _Job:
 
     bench: Bench
     wanted: Wanted
-    output: OutputImage
-    image_id: str
+    product: Product
     folder: Path
+    layout: Path | None
+
+    @property
+    def output(self) -> OutputImage:
+        """The image."""
+        return self.product.output
 
     def staged(self, stack: contextlib.ExitStack, place: Location) -> _Ready:
         """Make and check what is to be shown at a place."""
         if place.transport in ENGINES:
             return _Ready(place, self.output.digest)
-        manifest = self._layout() if place.transport in LAYOUTS else ""
+        manifest = manifest_of(self._layout()) if place.transport in LAYOUTS else ""
         if place.transport is Transport.REGISTRY:
             return _Ready(place, manifest)
         path = Path(place.path)
@@ -168,15 +203,15 @@ class _Job:
         staging = path.with_name(f".{path.name[:200]}.{secrets.token_hex(6)}")
         stack.callback(_remove, staging)
         if place.transport is Transport.OCI:
-            copy_layout(self.folder / "layout", staging, place.tag)
+            copy_layout(self._layout(), staging, place.tag)
         elif place.transport is Transport.OCI_ARCHIVE:
             tagged = self.folder / secrets.token_hex(6)
-            copy_layout(self.folder / "layout", tagged, place.tag)
+            copy_layout(self._layout(), tagged, place.tag)
             archive_layout(tagged, staging)
             check(staging)
         else:
             name = full_tag(place.tag or self.wanted.name)
-            write_docker_archive(staging, self._layers(), self.output.config, [name])
+            write_docker_archive(staging, _layers(self.output), self.output.config, [name])
             check(staging)
         return _Ready(place, manifest or self.output.digest, staging)
 
@@ -185,31 +220,27 @@ class _Job:
         place = one.place
         if place.transport is Transport.REGISTRY:
             name = full_reference(place.reference)
-            push(self.folder / "layout", INNER, name, access=self.wanted.access)
+            push(self._layout(), INNER, name, access=self.wanted.access)
         elif place.transport in ENGINES:
             with _engine(self.bench, place) as engine:
                 known = engine is self.bench.engine
-                engine.tag(self.image_id if known else engine.save(self.output), place.reference)
+                image_id = self.product.image_id if known else engine.save(self.output)
+                engine.tag(image_id, place.reference)
         elif one.file is None:
-            copy_layout(self.folder / "layout", Path(place.path), place.tag)
+            copy_layout(self._layout(), Path(place.path), place.tag)
         else:
             try:
                 one.file.rename(place.path)
             except OSError as error:
                 raise BuildError(f"cannot write {place}: {error.strerror}") from error
 
-    def _layers(self) -> list[tuple[Path, str]]:
-        return [(Path(one.file), one.diff_id) for one in self.output.packed]
+    def _layout(self) -> Path:
+        assert self.layout is not None  # there is a place that wants one
+        return self.layout
 
-    def _layout(self) -> str:
-        """The image as a checked layout of its own, compressed once for all; its manifest."""
-        folder = self.folder / "layout"
-        if not folder.exists():
-            notes = self.output.annotations
-            packed = Packed(self._layers(), self.output.config, annotations=notes)
-            write_oci_layout(folder, packed, INNER)
-            check(folder)
-        return manifest_of(folder)
+
+def _layers(output: OutputImage) -> list[tuple[Path, str]]:
+    return [(Path(one.file), one.diff_id) for one in output.packed]
 
 
 def manifest_of(layout: Path) -> str:

@@ -25,7 +25,7 @@ def build(bench: Bench, options: Options, *, weigh_levels: bool = False) -> Repo
     began = time.monotonic()
     check_gates(options)
     wanted = wanted_of(options)
-    it = prepare(bench, options)
+    it = replace(prepare(bench, options), compressed=wanted.compressed)
     if options.verify or not (options.lock or options.evidence):
         it.check_runs()
     check_outputs(bench, wanted, it.loaded.image, force=options.force)
@@ -80,7 +80,7 @@ def _report(
     gates = judge_gates(Packed(it.loaded, made.keep, made.output), it.options)
     good = (verdict.passed or bool(verdict.skipped)) and all(gate.passed for gate in gates)
     with it.timed("write"):
-        outputs = deliver(it.bench, wanted, made.output, made.image_id) if good else {}
+        outputs = deliver(it.bench, wanted, made.product) if good else {}
         it.written()
     facts = Facts(
         __version__, it.bench.engine.name, wanted.title, str(it.shelf.folder), good,

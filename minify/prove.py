@@ -30,7 +30,7 @@ def prove(
     if seen is not None:
         plan = replace(plan, limits=patience_for(seen.seconds_ready, plan.limits))
     for _round in range(it.options.repairs + 1):
-        copy = it.bench.engine.find(made.image_id)
+        copy = it.bench.engine.find(made.product.image_id)
         assert copy is not None  # it was saved a moment ago
         verdict = verify(it.stage, originals.result, copy, plan)
         if verdict.passed:

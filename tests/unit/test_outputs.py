@@ -28,7 +28,7 @@ from minify.model import (
 )
 from minify.names import default_tag
 from minify.options import Options
-from minify.outputs import check_outputs, deliver, wanted_of
+from minify.outputs import Product, check_outputs, deliver, wanted_of
 from minify.pack import pack, shared, single
 from minify.tree import Tree
 from minify.workspace import Home, Run
@@ -68,7 +68,7 @@ def out(tmp_path: Path) -> Path:
 
 def delivered(bench: Bench, output: OutputImage, *places: str) -> dict[str, str]:
     wanted = wanted_of(Options(image="shop:1", output=places))
-    return deliver(bench, wanted, output, bench.engine.save(output))
+    return deliver(bench, wanted, Product(output, bench.engine.save(output)))
 
 
 def test_files_of_every_kind(bench: Bench, output: OutputImage, out: Path) -> None:
