@@ -10,7 +10,7 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,7 +19,8 @@ import psutil
 TICK = 0.01  # seconds between two looks
 TICKS = os.sysconf("SC_CLK_TCK")  # of processor time, in a second
 QUIET = 0.15  # seconds without processor time that count as idle
-_LISTEN = "0A"  # TCP_LISTEN as /proc/net/tcp writes it
+_LISTEN = b"0A"  # TCP_LISTEN as /proc/net/tcp writes it
+STALE = 0.2  # seconds for which a list of ports is believed while their number is the same
 SETTLED = 1.0  # seconds of idleness after which a container that never listens is taken as up
 
 
@@ -122,14 +123,47 @@ def listening(pid: int) -> tuple[int, ...]:
 
     psutil reads the caller's namespace whatever the process, so it cannot tell a container's ports.
     """
-    ports: set[int] = set()
-    for table in ("tcp", "tcp6"):
-        with contextlib.suppress(OSError), open(f"/proc/{pid}/net/{table}") as rows:
-            for row in list(rows)[1:]:
+    return Listeners(pid).ports()
+
+
+class Listeners:
+    """The ports that are listened on, asked again and again.
+
+    To list them the kernel walks the sockets of the whole machine, which takes milliseconds. How
+    many there are in the namespace (proc(5), net/sockstat) costs nothing and tells when to look.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._looked = -STALE
+        self._counts: bytes | None = None
+        self._ports: tuple[int, ...] = ()
+
+    def ports(self) -> tuple[int, ...]:
+        """The ports now; of a change that the count does not show they are STALE seconds old."""
+        counts, now = self._count(), time.monotonic()
+        if counts is None or counts != self._counts or now - self._looked > STALE:
+            self._counts, self._looked = counts, now
+            self._ports = tuple(sorted(self._look()))
+        return self._ports
+
+    def _count(self) -> bytes | None:
+        """The lines that count TCP sockets, or None where the kernel does not tell."""
+        texts = b"".join(self._text(f"net/{name}") for name in ("sockstat", "sockstat6"))
+        lines = [line for line in texts.splitlines() if line.startswith(b"TCP")]
+        return b" ".join(b" ".join(line.split()[:3]) for line in lines) or None
+
+    def _look(self) -> Iterator[int]:
+        for table in ("tcp", "tcp6"):
+            for row in self._text(f"net/{table}").splitlines()[1:]:
                 local, state = row.split()[1], row.split()[3]
                 if state == _LISTEN:
-                    ports.add(int(local.rpartition(":")[2], 16))
-    return tuple(sorted(ports))
+                    yield int(local.rpartition(b":")[2], 16)
+
+    def _text(self, name: str) -> bytes:
+        with contextlib.suppress(OSError), open(f"/proc/{self._pid}/{name}", "rb") as stream:
+            return stream.read()
+        return b""
 
 
 def cpu_seconds(pid: int) -> float:
@@ -184,10 +218,10 @@ def wait_ready(container: Watched, wanted: Wanted) -> Ready:
     began = time.monotonic()
     pid = container.pid
     quiet = _Quiet(pid)
-    ports: tuple[int, ...] = ()
+    listeners = Listeners(pid) if pid is not None else None
     while True:
         # Look at the ports before asking whether it lives: a short-lived one is no service.
-        ports = _ports(container, pid, wanted)
+        ports = listeners.ports() if listeners else _accepting(container, wanted)
         if not container.running():
             return Ready(False, True, ports, time.monotonic() - began)
         if _is_up(container, wanted, ports, quiet):
@@ -198,9 +232,8 @@ def wait_ready(container: Watched, wanted: Wanted) -> Ready:
         time.sleep(TICK)
 
 
-def _ports(container: Watched, pid: int | None, wanted: Wanted) -> tuple[int, ...]:
-    if pid is not None:
-        return listening(pid)
+def _accepting(container: Watched, wanted: Wanted) -> tuple[int, ...]:
+    """Of the ports that are wanted, those that accept a connection."""
     candidates: Sequence[int] = sorted({*wanted.required, *wanted.expected})
     return tuple(p for p in candidates if connects(container.address(p)))
 

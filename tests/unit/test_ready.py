@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -75,3 +76,40 @@ def test_written_paths_are_leaves(tmp_path: Path) -> None:
     found = [path for path, _ in changes(tmp_path)]
     assert set(found) == {"/var", "/var/log", "/var/log/a", "/etc", "/mnt", "/mnt/in", "/mnt/in/b"}
     assert list(leaves(found, ["/mnt"])) == ["/etc", "/var/log/a"]
+
+
+def test_listeners_come_and_go() -> None:
+    here = ready.Listeners(os.getpid())
+    before = here.ports()
+    with socket.socket() as one, socket.socket(socket.AF_INET6) as six:
+        one.bind(("127.0.0.1", 0))
+        six.bind(("::1", 0, 0, 0))
+        assert here.ports() == before  # bound is not listening
+        for sock in (one, six):
+            sock.listen()
+            assert sock.getsockname()[1] in here.ports()
+    assert here.ports() == before
+
+
+def test_a_change_that_the_count_hides_is_seen_a_little_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    here = ready.Listeners(os.getpid())
+    monkeypatch.setattr(here, "_count", lambda: b"TCP: inuse 1")
+    before = here.ports()
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        one.listen()
+        port = one.getsockname()[1]
+        assert here.ports() == before
+        assert ready.wait_until(lambda: port in here.ports(), 5 * ready.STALE)
+
+
+def test_without_a_count_every_look_is_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = ready.Listeners(os.getpid())
+    monkeypatch.setattr(here, "_count", lambda: None)
+    here.ports()
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        one.listen()
+        assert one.getsockname()[1] in here.ports()
