@@ -18,7 +18,7 @@ from minify.codec import dumps
 from minify.documents import Shelf
 from minify.engines import Loaded
 from minify.foreign import check_runs
-from minify.model import KeepSet, OutputImage, Plan, Reason
+from minify.model import Behaviour, KeepSet, OutputImage, Plan, Reason
 from minify.options import Options
 from minify.outputs import Product
 from minify.plan import make_plan
@@ -47,7 +47,7 @@ class Building:
     """A build under way.
 
     `compressed`: the output will be wanted with compressed layers. `traced` is set when the traced
-    run needs the machine no longer for itself.
+    run needs the machine no longer for itself; `watched` is how it behaved, None without one.
     """
 
     bench: Bench
@@ -61,6 +61,7 @@ class Building:
     saved: list[str] = field(default_factory=list)
     extra: list[tuple[str, Reason]] = field(default_factory=list)
     traced: threading.Event = field(default_factory=threading.Event)
+    watched: Future[Behaviour | None] = field(default_factory=Future)
     pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(THREADS))
     _writes: list[Future[Path]] = field(default_factory=list)
 
@@ -91,12 +92,18 @@ class Building:
                 yield
             except BaseException:
                 # Threads wait on containers: without them they end, and the pool can be left.
-                self.traced.set()
+                self.none_watched()
                 self.bench.engine.abort()
                 raise
             finally:
                 for image_id in self.saved:  # those that got a name stay
                     self.bench.engine.remove_image(image_id)
+
+    def none_watched(self) -> None:
+        """Say that no run is traced (any more): nobody has to wait for it."""
+        self.traced.set()
+        if not self.watched.done():
+            self.watched.set_result(None)
 
     def spawn(self, work: Callable[[], T]) -> Future[T]:
         """Do something beside us, with our progress listener."""

@@ -7,7 +7,7 @@ numbers, identifiers and times blanked out.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from minify.model import Behaviour, Difference, Observation
@@ -62,6 +62,19 @@ def compare(first: Behaviour, second: Behaviour, copy: Behaviour) -> Comparison:
             continue
         differences.append(Difference(subject, name, _short(one), _short(other)))
     return Comparison(tuple(sorted(differences)), tuple(sorted(set(noise))), len(fields))
+
+
+def agree(one: Behaviour, two: Behaviour) -> bool:
+    """Whether two runs of the original show no noise at all: not a field, log line or file."""
+    if len(one.observations) != len(two.observations):
+        return False
+    if any(get(one) != get(two) for _, _, get in (*_observations(one), *_whole())):
+        return False
+    return _shapes(one.log) == _shapes(two.log) and _shapes(one.written) == _shapes(two.written)
+
+
+def _shapes(texts: Iterable[str]) -> set[str]:
+    return {shape(text) for text in texts}
 
 
 def _alike(one: str | None, two: str | None, other: str | None) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from minify.building import Building
 from minify.codec import loads
+from minify.compare import agree
 from minify.errors import UsageError
 from minify.make import rules_of
 from minify.model import Behaviour, Evidence, Image
@@ -33,16 +34,23 @@ class Gathered:
 
 
 def originals(it: Building) -> Future[Originals]:
-    """Run the original twice, unwatched, once `it.traced` is set; or take what is stored."""
+    """Two runs of the original, once `it.traced` is set; or what is stored.
+
+    The traced run is one of them where it shows nothing that an unwatched one does not: then there
+    is no noise to tell from differences. Else the original runs twice unwatched.
+    """
     stored = it.shelf.get("originals", Originals, key=it.key) if it.reusing else None
     image, plan, stage = it.loaded.image, it.plan, it.stage
 
     def both() -> Originals:
         if stored:
             return stored
-        # Everybody waits for the traced run: it starts alone, and these two one after the other.
+        # Everybody waits for the traced run: it starts alone, and these one after the other.
         it.traced.wait()
         first = run_original(stage, image, plan, "original-1")
+        watched = it.watched.result()
+        if watched is not None and agree(first, watched):
+            return Originals(first, watched)
         return Originals(first, run_original(stage, image, plan, "original-2"))
 
     return it.spawn(both)
@@ -60,6 +68,7 @@ def evidence(it: Building) -> Gathered:
         if stored and stored.evidence.complete:
             return Gathered(stored.evidence, stored.behaviour)
         trial = observe(it.stage, it.loaded, it.plan)
+        it.watched.set_result(trial.behaviour)
         it.put("trial", trial, it.key)
         return Gathered(trial.evidence, trial.behaviour, reused=False)
 
@@ -80,7 +89,7 @@ def _ahead(it: Building) -> Iterator[None]:
         yield
     finally:
         ended.set()
-        it.traced.set()
+        it.none_watched()
         it.stage = plain
     for done in beside:
         done.result()

@@ -49,7 +49,7 @@ def verify_images(bench: Bench, options: Options, candidate: str) -> Verdict:
     it = prepare(bench, replace(options, lock="none"))
     it.check_runs()
     copy = bench.engine.load(candidate, options.platform).image
-    it.traced.set()  # nothing is traced here
+    it.none_watched()
     with it.guarded():
         return verify(it.stage, originals(it).result, copy, it.plan)
 

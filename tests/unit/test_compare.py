@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from minify.compare import compare, shape
+from minify.compare import agree, compare, shape
 from minify.model import Behaviour, Observation
 from minify.verify import Originals, judge
 
@@ -103,3 +103,24 @@ def test_shape_blanks_what_varies() -> None:
         "id=01234567-89ab-cdef-0123-456789abcdef"
     )
     assert shape("no module named zoneinfo") != shape("no module named decimal")
+
+
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        (run(seen()), True),
+        (run(seen(), log=("started in 12 ms",)), False),
+        (run(seen("hello at 12:01")), False),
+        (run(seen(), seen(drive="GET /x")), False),
+        (run(seen(), written=("/run/nginx.pid",)), False),
+        (run(seen(headers=(("content-type", "text/plain"),))), False),
+    ],
+)
+def test_runs_agree_when_there_is_no_noise_at_all(other: Behaviour, same: bool) -> None:
+    assert agree(run(seen()), other) is same
+    assert agree(other, run(seen())) is same
+
+
+def test_numbers_in_logs_and_names_of_files_are_no_noise() -> None:
+    one = run(seen(), log=("started in 12 ms",), written=("/tmp/a.17",))
+    assert agree(one, run(seen(), log=("started in 9 ms",), written=("/tmp/a.18",)))
