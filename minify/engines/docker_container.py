@@ -25,7 +25,7 @@ from minify.engines.written import changes, leaves
 from minify.errors import EngineError, TraceError
 from minify.model import Image, Mount, Plan
 
-LAST_WORDS = 2.0  # seconds for the output of an ended container to arrive
+LAST_WORDS = 10.0  # seconds for the output of an ended container to arrive
 
 
 @dataclass(frozen=True)
