@@ -144,7 +144,7 @@ def trace_command(image: str | None, command: tuple[str, ...], output: str, **fl
     from minify.pipeline import trace
 
     with _running(options, flags) as bench:
-        evidence = trace(bench, options)
+        evidence = trace(bench, with_context(bench, options))
     write_document(Path(output), dumps(evidence, indent=1))
     click.echo(f"{len(evidence.touches)} touches written to {output}")
     return Exit.OK if evidence.complete else Exit.INCOMPLETE
@@ -162,7 +162,7 @@ def verify_command(original: str, candidate: str, command: tuple[str, ...], **fl
     from minify.reports.as_text import render_verdict
 
     with _running(options, flags) as bench:
-        verdict = verify_images(bench, options, candidate)
+        verdict = verify_images(bench, with_context(bench, options), candidate)
     click.echo(render_verdict(verdict), nl=False)
     return Exit.OK if verdict.passed else Exit.VERDICT
 

@@ -10,6 +10,7 @@ import click
 from minify.cli import console
 from minify.cli.build import bench_for
 from minify.cli.options import gather, run_options
+from minify.cli.results import with_context
 from minify.errors import Exit, UsageError
 from minify.workspace import write_document
 
@@ -38,7 +39,7 @@ def init_command(
     from minify.init import look, render
 
     with console.progress(flags["quiet"]), bench_for(options) as bench:
-        seen = look(bench, options, run=not no_run)
+        seen = look(bench, with_context(bench, options), run=not no_run)
     write_document(Path(output), render(seen))
     click.echo(f"{output} written; see what is in force with: minify config")
     return Exit.OK
