@@ -201,6 +201,7 @@ class EmbeddedEngine:
 
     def tag(self, image_id: str, reference: str) -> None:
         """Give a saved image a name (moving the name if another image has it)."""
+        self.store.settle()  # nothing but the store has this image
         self.store.set_name(full_tag(reference), image_id)
 
     def remove_image(self, image_id: str) -> None:
