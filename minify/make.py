@@ -6,7 +6,7 @@ from pathlib import Path
 
 from minify import __version__
 from minify.building import Building, Made
-from minify.lock import keep_from_lock, read_lock
+from minify.lock import keep_from_lock, load_lock
 from minify.model import Evidence, KeepLevel, KeepSet, Kind
 from minify.names import SOURCE_LABEL, VERSION_LABEL
 from minify.outputs import Product, lay_out
@@ -21,8 +21,8 @@ def make(it: Building, evidence: Evidence) -> Made:
     """Resolve, pack and hand the result to the engine, still without a name."""
     with it.timed("resolve"):
         keep = _keep(it, evidence, it.options.keep_level)
-        arrange = shared if it.options.layers == "shared" else single
-        keep, parts = arrange(it.loaded, keep)
+        together = it.fleet or it.options.layers == "shared"
+        keep, parts = shared(it.loaded, keep, it.fleet) if together else single(it.loaded, keep)
         it.put("keep", keep)
     with it.timed("pack"):
         folder = it.bench.run.folder
@@ -50,8 +50,7 @@ def rules_of(it: Building, level: KeepLevel) -> Rules:
 
 def _keep(it: Building, evidence: Evidence, level: KeepLevel) -> KeepSet:
     if it.options.lock:
-        lock = read_lock(Path(it.options.lock).read_text(), it.options.lock)
-        return keep_from_lock(lock, it.loaded.tree, it.loaded.image.digest)
+        return keep_from_lock(load_lock(it.options.lock), it.loaded.tree, it.loaded.image.digest)
     return resolve(it.loaded, evidence, rules_of(it, level))
 
 

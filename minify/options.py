@@ -32,6 +32,7 @@ class Options:
     tag: str = ""
     output: tuple[str, ...] = ()
     layers: str = "single"
+    shared_with: str = ""
     auth_file: str = ""
     cert_dir: str = ""
     tls_verify: bool = True

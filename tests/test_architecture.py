@@ -24,7 +24,7 @@ SHELVES = [
     {"observe", "resolve", "pack", "verify", "sweep", "plan", "why", "reports", "context"},
     {"cache", "provenance"},
     {"report"},
-    {"compare", "gates", "outputs"},
+    {"compare", "gates", "outputs", "fleet"},
     {"runs"},
     {"names", "lock", "config", "doctor"},
     {"documents", "options"},

@@ -168,29 +168,60 @@ def verify_command(original: str, candidate: str, command: tuple[str, ...], **fl
 
 
 @click.command("lock")
-@click.argument("image")
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @click.option(
     "--output",
     "-o",
     type=click.Path(dir_okay=False, writable=True),
-    default="minify.lock",
-    show_default=True,
-    help="Where to write the lock.",
+    help="Where to write it (minify.lock; with --shared minify.shared).",
 )
+@click.option("--shared", is_flag=True, help="Write the list of files that all IMAGES share.")
 @click.option("--engine", type=click.Choice(["auto", "docker", "embedded"]), default="auto")
-def lock_command(image: str, output: str, engine: str) -> int:
-    """Write the keep list of IMAGE's last build as a lock file to review and commit."""
+def lock_command(images: tuple[str, ...], output: str | None, shared: bool, engine: str) -> int:
+    """Write the keep list of IMAGE's last build as a lock file to review and commit.
+
+    With --shared: what the last builds of several images keep of the layers they have in common,
+    for minify build --shared-with FILE.
+    """
+    if len(images) > 1 and not shared:
+        raise UsageError("a lock is of one image", hint="--shared takes several")
+    with bench_for(Options(engine=engine)) as bench:
+        built = [_built(bench, image) for image in images]
+        text, count = _shared(bench, built, images) if shared else _lock(built[0][0])
+    output = output or ("minify.shared" if shared else "minify.lock")
+    write_document(Path(output), text)
+    click.echo(f"{count} paths written to {output}")
+    return Exit.OK
+
+
+def _built(bench: Any, image: str) -> tuple[Any, str]:
+    """The documents of an image's last build, and its digest; raises UsageError without one."""
+    from minify.model import KeepSet
+
+    shelf, digest = find_shelf(bench, image)
+    if shelf.get("keep", KeepSet) is None:
+        raise UsageError(f"{image} was not built here yet", hint=f"minify build {image}")
+    return shelf, digest
+
+
+def _lock(shelf: Any) -> tuple[str, int]:
     from minify.lock import write_lock
     from minify.model import KeepSet, OutputImage
 
-    with bench_for(Options(image=image, engine=engine)) as bench:
-        shelf, _ = find_shelf(bench, image)
     keep, packed = shelf.get("keep", KeepSet), shelf.get("output", OutputImage)
-    if keep is None:
-        raise UsageError(f"{image} was not built here yet", hint=f"minify build {image}")
-    write_document(Path(output), write_lock(keep, packed.size if packed else 0))
-    click.echo(f"{len(keep.paths)} paths written to {output}")
-    return Exit.OK
+    return write_lock(keep, packed.size if packed else 0), len(keep.paths)
+
+
+def _shared(bench: Any, built: list[tuple[Any, str]], names: tuple[str, ...]) -> tuple[str, int]:
+    from minify.fleet import Member, fleet_of, write_fleet
+    from minify.model import KeepSet
+
+    members = [
+        Member(name, bench.engine.load(digest), shelf.get("keep", KeepSet).paths)
+        for name, (shelf, digest) in zip(names, built, strict=True)
+    ]
+    fleet = fleet_of(members)
+    return write_fleet(fleet), len(fleet.paths)
 
 
 def find_shelf(bench: Any, reference: str) -> tuple[Any, str]:

@@ -35,7 +35,16 @@ SIMPLE = {
     "light", "fresh", "force", "layers", "tls_verify",
 }  # fmt: skip
 LISTS = ("keep", "drop", "policies_off", "forbid", "require")
-PATHS = ("baseline", "context", "dockerfile", "from_lock", "compose", "auth_file", "cert_dir")
+PATHS = (
+    "shared_with",
+    "baseline",
+    "context",
+    "dockerfile",
+    "from_lock",
+    "compose",
+    "auth_file",
+    "cert_dir",
+)
 RENAMED = {"from_lock": "lock"}
 STRUCTURED = ("sql_probes", "probes")  # never plain text
 TIMES = {"ready_timeout": "ready", "stop_timeout": "stop", "observe_for": "observe"}
