@@ -9,9 +9,10 @@ from minify.building import Building, Made
 from minify.lock import keep_from_lock, load_lock
 from minify.model import Evidence, KeepLevel, KeepSet, Kind
 from minify.names import SOURCE_LABEL, VERSION_LABEL
+from minify.options import Options
 from minify.outputs import Product, lay_out
 from minify.pack import pack, shared, single
-from minify.policies.rules import flag_rules, load_packs
+from minify.policies.rules import Rule, flag_rules, load_packs
 from minify.resolve import Rules, resolve
 from minify.tree import Tree
 from minify.workspace import remember_image
@@ -42,10 +43,13 @@ def weigh(it: Building, evidence: Evidence) -> dict[str, int]:
 
 def rules_of(it: Building, level: KeepLevel) -> Rules:
     """What decides beside the evidence."""
-    options = it.options
+    return Rules(level, policy_of(it.options), tuple(it.extra))
+
+
+def policy_of(options: Options) -> tuple[Rule, ...]:
+    """The shipped rules and the user's; raises UsageError."""
     extra = tuple(Path(p) for p in options.policies)
-    policy = load_packs(extra, options.policies_off) + flag_rules(options.keep, options.drop)
-    return Rules(level, policy, tuple(it.extra))
+    return load_packs(extra, options.policies_off) + flag_rules(options.keep, options.drop)
 
 
 def _keep(it: Building, evidence: Evidence, level: KeepLevel) -> KeepSet:

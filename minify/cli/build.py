@@ -107,6 +107,13 @@ def build_command(image: str | None, command: tuple[str, ...], dry_run: bool, **
 
     COMMAND after -- replaces the image's CMD for the run. Where no IMAGE is named (it is in
     minify.yaml), the words after -- are a command for this host, as with --run.
+
+    \b
+    Examples:
+      minify build shop:1                       GET / on every exposed port; makes shop:1-min
+      minify build shop:1 --http-probe 'POST /items' --max-size 60MB
+      minify build mytool:1 -- --version        a command that ends by itself
+      minify build oci-archive:in.tar --output oci-archive:out.tar
     """
     options = gather(image, command, flags)
     wishes = wishes_of(flags)
@@ -139,6 +146,11 @@ def trace_command(image: str | None, command: tuple[str, ...], output: str, **fl
     minify trace IMAGE -- COMMAND replaces the image's CMD; minify trace -- COMMAND (IMAGE is in
     minify.yaml) runs COMMAND here, as your own tests, with MINIFY_URL, MINIFY_HOST and
     MINIFY_PORT_<N> set.
+
+    \b
+    Examples:
+      minify trace shop:1 --output load.json --observe-for 60
+      minify trace -- pytest tests/e2e          with `image: shop:1` in minify.yaml
     """
     options = gather(image, command, flags)
     from minify.pipeline import trace
@@ -156,7 +168,12 @@ def trace_command(image: str | None, command: tuple[str, ...], output: str, **fl
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @run_options
 def verify_command(original: str, candidate: str, command: tuple[str, ...], **flags: Any) -> int:
-    """Run ORIGINAL twice and CANDIDATE once under the same probes, and show every difference."""
+    """Run ORIGINAL twice and CANDIDATE once under the same probes, and show every difference.
+
+    \b
+    Example:
+      minify verify shop:1 shop:1-min --http-probe 'GET /other'
+    """
     options = gather(original, command, flags)
     from minify.pipeline import verify_images
     from minify.reports.as_text import render_verdict
@@ -182,6 +199,11 @@ def lock_command(images: tuple[str, ...], output: str | None, shared: bool, engi
 
     With --shared: what the last builds of several images keep of the layers they have in common,
     for minify build --shared-with FILE.
+
+    \b
+    Examples:
+      minify lock shop:1                   then: minify build shop:1 --from-lock minify.lock
+      minify lock --shared shop:1 cart:1   then: minify build shop:1 --shared-with minify.shared
     """
     if len(images) > 1 and not shared:
         raise UsageError("a lock is of one image", hint="--shared takes several")
