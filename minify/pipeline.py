@@ -24,7 +24,8 @@ def build(bench: Bench, options: Options, *, weigh_levels: bool = False) -> Repo
     """Minify an image: observe it, keep what it needs, pack, prove, and only then tag."""
     began = time.monotonic()
     check_gates(options)
-    policy_of(options)  # what is wrong with the user's rules is told before anything runs
+    if options.policies or options.policies_off:
+        policy_of(options)  # what is wrong with them is told before anything runs
     wanted = wanted_of(options)
     it = replace(prepare(bench, options), compressed=wanted.compressed)
     if options.verify or not (options.lock or options.evidence):
