@@ -244,6 +244,16 @@ class DockerEngine:
                 f"cannot tag {reference}: {error.explanation}", hint="choose another --tag"
             ) from error
 
+    def layer_commands(self, image: Image) -> tuple[str, ...]:
+        """What made each layer, bottom first; empty where the engine's answer is not clear."""
+        try:
+            steps = self._client.history(image.digest)
+        except APIError:
+            return ()
+        # Steps that made no layer are not marked, but have no size.
+        made = [str(step["CreatedBy"]) for step in reversed(steps) if step["Size"]]
+        return tuple(made) if len(made) == len(image.layers) else ()
+
     def remove_image(self, image_id: str) -> None:
         """Remove an image that was saved and not tagged; silent when it is gone or in use."""
         if is_input(image_id):
