@@ -16,8 +16,8 @@ A layer appears by rename(2), whole or not at all: a kill or a full disk leaves 
 more. When the machine itself goes down, the kernel may not have written a layer's files yet though
 its name is on disk. Writing each layer out before it appears would make every build wait for the
 disk, so a layer counts in the boot it was unpacked in, and in later ones once it was known to be
-written (syncfs(2), once per run: before an image gets a name, or at the end). One that does not
-count is unpacked again. Locks are flock(2)'s: the kernel drops them with their holder.
+written (syncfs(2), once per run: before an image gets a name, or after layers were fetched). One
+that does not count is unpacked again. Locks are flock(2)'s: the kernel drops them with their holder.
 """
 
 from __future__ import annotations
@@ -78,6 +78,7 @@ class Store:
     limits: Limits = DEFAULT
     _held: dict[str, int] = field(default_factory=dict)
     _fresh: set[str] = field(default_factory=set)
+    _owing: bool = False
 
     def prepare(self) -> None:
         """Make the store's folder; raises BuildError when that is impossible."""
@@ -147,6 +148,7 @@ class Store:
         if names and write_out(self.home):
             for name in names:
                 self._set_note(name, SYNCED)
+        self._owing = False
 
     def _unpack(self, tar: Span, path: Path) -> None:
         self._folder("layers", "sha256")
@@ -214,8 +216,9 @@ class Store:
             os.close(lock)
 
     def close(self) -> None:
-        """Let go of every layer held."""
-        self.settle()
+        """Let go of every layer held; those that were fetched are worth keeping for good."""
+        if self._owing:
+            self.settle()
         while self._held:
             os.close(self._held.popitem()[1])
 
@@ -223,6 +226,7 @@ class Store:
 
     def add_image(self, digest: str, config: str, *, kind: str = SAVED) -> None:
         """Remember an image's configuration under its digest; `kind` is SAVED or FETCHED."""
+        self._owing = self._owing or (kind == FETCHED and bool(self._fresh))
         write_document(self._folder(kind) / f"{hex_of(digest)}.json", config)
 
     def image(self, digest: str) -> str | None:

@@ -297,10 +297,26 @@ def test_closing_writes_out_once_for_all_layers(
     names = [layer(tmp_path, item(name, name)) for name in "abc"]
     for diff_id, data in names:
         one.layer(diff_id, data)
+    one.add_image("sha256:" + "1" * 64, "{}", kind=FETCHED)
     assert calls == []
     one.close()
     assert calls == [tmp_path / "home"]
     assert {note(tmp_path / "home", diff_id) for diff_id, _ in names} == {SYNCED}
+
+
+def test_what_nobody_will_want_again_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An output that goes elsewhere, or layers a former run has unpacked."""
+    calls = list[Path]()
+    monkeypatch.setattr(module, "write_out", lambda folder: not calls.append(folder))
+    diff_id, data = layer(tmp_path, item("a", "1"))
+    for _ in range(2):
+        one = store(tmp_path / "home")
+        one.layer(diff_id, data)
+        one.add_image("sha256:" + "1" * 64, "{}")
+        one.close()
+    assert calls == []
 
 
 def test_after_a_crash_what_may_be_lost_is_unpacked_again(
@@ -338,6 +354,7 @@ def test_a_device_that_fails_leaves_the_note(
     one = store(tmp_path / "home")
     one.layer(diff_id, data)
     monkeypatch.setattr(module, "write_out", lambda _folder: False)
+    one.settle()
     one.close()
     assert note(tmp_path / "home", diff_id) == module.boot()
 
