@@ -17,7 +17,9 @@ more. When the machine itself goes down, the kernel may not have written a layer
 its name is on disk. Writing each layer out before it appears would make every build wait for the
 disk, so a layer counts in the boot it was unpacked in, and in later ones once it was known to be
 written (syncfs(2), once per run: before an image gets a name, or after layers were fetched). One
-that does not count is unpacked again. Locks are flock(2)'s: the kernel drops them with their holder.
+that does not count is unpacked again.
+
+Locks are flock(2)'s: the kernel drops them with their holder.
 """
 
 from __future__ import annotations
