@@ -17,6 +17,7 @@ from minify.bench import Bench
 from minify.codec import dumps
 from minify.documents import Shelf
 from minify.engines import Loaded
+from minify.fleet import Fleet, load_fleet
 from minify.foreign import check_runs
 from minify.model import Behaviour, KeepSet, OutputImage, Plan, Reason
 from minify.options import Options
@@ -46,8 +47,9 @@ class Made:
 class Building:
     """A build under way.
 
-    `compressed`: the output will be wanted with compressed layers. `traced` is set when the traced
-    run needs the machine no longer for itself; `watched` is how it behaved, None without one.
+    `compressed`: the output will be wanted with compressed layers. `fleet`: what it shares with
+    other images. `traced` is set when the traced run needs the machine no longer for itself;
+    `watched` is how it behaved, None without one.
     """
 
     bench: Bench
@@ -57,6 +59,7 @@ class Building:
     stage: Stage
     shelf: Shelf
     compressed: bool = False
+    fleet: Fleet | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     saved: list[str] = field(default_factory=list)
     extra: list[tuple[str, Reason]] = field(default_factory=list)
@@ -128,6 +131,7 @@ class Building:
 def prepare(bench: Bench, options: Options) -> Building:
     """Load the image and plan; nothing runs yet."""
     began = time.monotonic()
+    fleet = load_fleet(options.shared_with)
     loaded = bench.engine.load(options.image, options.platform)
     plan = make_plan(loaded, options)
     shelf = Shelf(bench.home.work(loaded.image.digest))
@@ -135,6 +139,6 @@ def prepare(bench: Bench, options: Options) -> Building:
     shelf.put("plan", plan)
     kit = None if options.lock else prepare_kit(bench.home.folder("kit"))
     stage = Stage(bench.engine, kit, bench.run.folder)
-    it = Building(bench, options, loaded, plan, stage, shelf)
+    it = Building(bench, options, loaded, plan, stage, shelf, fleet=fleet)
     it.seconds["load"] = time.monotonic() - began
     return it

@@ -1,54 +1,74 @@
-"""Build the image to minify from a folder with a Dockerfile, by the engine's own builder."""
+"""Build images from folders with a Dockerfile, by the engine's own builder.
+
+They are the image to minify (`--context`), and the services of a compose file that say `build:`.
+"""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from minify.bench import Bench
 from minify.errors import EngineError, MinifyError, Unsupported, UsageError
-from minify.options import Options
-from minify.run import run
+from minify.options import Options, Recipe
+from minify.run import run, users_environment
 from minify.steps import step
 
 TIMEOUT = 3600.0  # seconds; --time-budget is usually shorter
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """A build: the folder that is sent, the Dockerfile, and what `docker build` calls them."""
-
-    context: Path
-    dockerfile: Path
-    arguments: tuple[str, ...] = ()
-    target: str = ""
-    network: str = ""
 
 
 def recipe_of(options: Options) -> Recipe:
     """The build that options ask for; raises UsageError when there is nothing to build."""
     context = Path(options.context)
     dockerfile = Path(options.dockerfile) if options.dockerfile else context / "Dockerfile"
-    if not context.is_dir():
-        raise UsageError(f"no such folder: {context}", hint="--context names a folder")
-    if not dockerfile.is_file():
-        raise UsageError(f"no such Dockerfile: {dockerfile}", hint="name it with --dockerfile")
-    return Recipe(
-        context.resolve(), dockerfile.resolve(), options.build_args, options.build_target,
-        options.build_network,
+    made = Recipe(
+        context, dockerfile, options.build_args, options.build_target, options.build_network,
+        options.image,
     )  # fmt: skip
+    return _checked(made, "--context names a folder", "name it with --dockerfile")
+
+
+def _checked(recipe: Recipe, about_folder: str, about_file: str) -> Recipe:
+    if not recipe.context.is_dir():
+        raise UsageError(f"no such folder: {recipe.context}", hint=about_folder)
+    if not recipe.dockerfile.is_file():
+        raise UsageError(f"no such Dockerfile: {recipe.dockerfile}", hint=about_file)
+    return replace(recipe, context=recipe.context.resolve(), dockerfile=recipe.dockerfile.resolve())
 
 
 def build_image(bench: Bench, options: Options) -> str:
     """Build the image of `options.context`; returns its ID, or the name it was given.
 
-    With BuildKit where the engine's command line has it, else with the classic builder. The
-    context's .dockerignore holds. Raises EngineError with the end of the build's output.
+    Raises EngineError with the end of the build's output.
     """
-    recipe = recipe_of(options)
+    return _build(bench, recipe_of(options))
+
+
+def build_services(bench: Bench, recipes: Sequence[Recipe]) -> None:
+    """Build the images of a compose file's services, each under its service's name.
+
+    One whose file asks for more than the engine's builder can be told has to be there already.
+    """
+    for recipe in recipes:
+        if not recipe.beyond:
+            about = f"it is the build: of {recipe.name} in the compose file"
+            _build(bench, _checked(recipe, about, about))
+        elif bench.engine.find(recipe.name) is None:
+            raise UsageError(
+                f"cannot build {recipe.name} from the compose file: "
+                f"minify does not know {', '.join(recipe.beyond)}",
+                hint="build it first: docker compose build",
+            )
+
+
+def _build(bench: Bench, recipe: Recipe) -> str:
+    """With BuildKit where the engine's command line has it, else with the classic builder.
+
+    The context's .dockerignore holds.
+    """
     if bench.engine.name != "docker":
         raise Unsupported(
             f"the {bench.engine.name} engine builds no images",
@@ -56,26 +76,36 @@ def build_image(bench: Bench, options: Options) -> str:
         )
     with step("Building", context=str(recipe.context)), tempfile.TemporaryDirectory() as folder:
         if shutil.which("docker"):
-            return _by_command(recipe, options.image, Path(folder, "id"))
+            return _by_command(recipe, Path(folder, "id"))
         from minify.engines.docker_build import build_classic
 
-        return build_classic(recipe.context, recipe.dockerfile, _classic(recipe), options.image)
+        return build_classic(recipe.context, recipe.dockerfile, _classic(recipe), recipe.name)
+
+
+def _values(recipe: Recipe) -> dict[str, str]:
+    """The build arguments that are named without a value and that the environment has."""
+    names = {item for item in recipe.arguments if "=" not in item}
+    return {k: v for k, v in users_environment().items() if k in names}
 
 
 def _classic(recipe: Recipe) -> dict[str, object]:
-    pairs = dict(item.partition("=")[::2] for item in recipe.arguments)
+    said = dict(item.partition("=")[::2] for item in recipe.arguments if "=" in item)
+    pairs = {**said, **_values(recipe)}
     wanted = {"buildargs": pairs, "target": recipe.target, "network_mode": recipe.network}
     return {k: v for k, v in wanted.items() if v}
 
 
-def _by_command(recipe: Recipe, name: str, id_file: Path) -> str:
+def _by_command(recipe: Recipe, id_file: Path) -> str:
     argv, env = _builder()
+    name = recipe.name
     argv += ["--iidfile", str(id_file), "--file", str(recipe.dockerfile)]
     argv += [part for item in recipe.arguments for part in ("--build-arg", item)]
     argv += ["--target", recipe.target] if recipe.target else []
     argv += ["--network", recipe.network] if recipe.network else []
     argv += ["--tag", name] if name else []
-    done = run([*argv, str(recipe.context)], timeout=TIMEOUT, env=env, check=False)
+    done = run(
+        [*argv, str(recipe.context)], timeout=TIMEOUT, env={**_values(recipe), **env}, check=False
+    )
     if done.returncode != 0:
         tail = "\n".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-20:])
         raise EngineError(

@@ -6,11 +6,11 @@ import contextlib
 import os
 import re
 import shutil
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from minify.engines.docker_api import address, connect
 from minify.engines.embedded_rootless import NOTE, entering
 from minify.engines.embedded_runtime import RUNTIMES, complaint, this_machine
 from minify.errors import MinifyError
@@ -20,7 +20,8 @@ from minify.run import run
 SPACE = 4 << 30  # bytes: a big image unpacked, and its copy
 STRACE = (5, 3)  # the first with --seccomp-bpf
 KERNEL = (4, 8)  # ptrace(2) inside a container: seccomp is checked after the tracer from there on
-DOCKER_SOCKETS = ("/var/run/docker.sock", "/run/podman/podman.sock")
+OTHER_SOCKETS = ("/run/podman/podman.sock",)  # not looked for by Docker's own programs
+ANSWER = 5  # seconds an engine may take to say its version
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
 
 
@@ -34,15 +35,15 @@ class Check:
     hint: str = ""
 
 
-def examine(home: Path, docker_host: str = "") -> tuple[Check, ...]:
-    """Look at everything minify can make use of.
+def examine(home: Path) -> tuple[Check, ...]:
+    """Look at everything minify can make use of; `home` is its folder.
 
-    `home`: minify's folder; `docker_host`: the user's DOCKER_HOST. Some of it is tried for real,
-    which takes root and a few tenths of a second; nothing is left behind.
+    Some of it is tried for real, which takes root and a few tenths of a second; nothing is left
+    behind.
     """
     looks: tuple[Callable[[], Check], ...] = (
         _kernel,
-        lambda: _docker(docker_host),
+        _docker,
         *(lambda name=name: _runtime(home, name) for name in RUNTIMES),
         _strace,
         _fanotify,
@@ -57,6 +58,17 @@ def examine(home: Path, docker_host: str = "") -> tuple[Check, ...]:
     return tuple(look() for look in looks)
 
 
+def engine_of(checks: tuple[Check, ...]) -> str:
+    """The engine that `minify build` takes by itself on this machine, nothing when none works."""
+    found = {check.name: check.ok for check in checks}
+    if not (found["kernel"] and found["strace"]):
+        return ""
+    if found["docker"]:
+        return "docker"
+    permitted = os.geteuid() == 0 or found["user namespaces"]
+    return "embedded" if permitted and any(found[f"runtime {n}"] for n in RUNTIMES) else ""
+
+
 def _kernel() -> Check:
     name = os.uname()
     ok = name.sysname == "Linux" and _numbers(name.release) >= KERNEL
@@ -64,26 +76,23 @@ def _kernel() -> Check:
     return Check("kernel", ok, detail, "" if ok else "use Linux 4.8 or newer")
 
 
-def _docker(docker_host: str) -> Check:
-    address = docker_host or next((f"unix://{p}" for p in DOCKER_SOCKETS if Path(p).exists()), "")
+def _docker() -> Check:
     hint = "start Docker or set DOCKER_HOST; without it use --engine embedded"
-    if not address:
-        return Check("docker", False, "no engine's socket found", hint)
-    path = address.removeprefix("unix://")
-    if path == address:
-        return Check("docker", True, f"at {address} (not contacted)")
+    other = next((p for p in OTHER_SOCKETS if Path(p).exists()), "")
+    if other:
+        hint = f"for the engine at {other}: export DOCKER_HOST=unix://{other}"
+    where = ""
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-            client.settimeout(5)
-            client.connect(path)
-            client.sendall(b"GET /version HTTP/1.0\r\nHost: docker\r\n\r\n")
-            answer = client.recv(65536).decode(errors="replace")
-    except OSError as error:
-        return Check("docker", False, f"{address}: {error.strerror or error}", hint)
-    ok = " 200 " in answer.splitlines()[0] if answer else False
-    version = re.search(r'"Version":"([^"]{1,40})"', answer)
-    return Check("docker", ok, f"{address} {version.group(1) if version else ''}".strip(),
-                 "" if ok else hint)  # fmt: skip
+        where = address().replace("http+unix://", "unix://")
+        if where.startswith("ssh://"):
+            return Check("docker", True, f"at {where} (not contacted)")
+        version = connect(timeout=ANSWER).version()
+    except MinifyError as error:
+        told = error.message if where in error.message else f"{where}: {error.message}"
+        return Check("docker", False, told, hint)
+    except Exception as error:  # what answers is no Docker engine: the SDK says so in many ways
+        return Check("docker", False, f"{where}: {str(error)[:160]}", hint)
+    return Check("docker", True, f"{where} {str(version.get('Version', ''))[:40]}".strip())
 
 
 def _runtime(home: Path, name: str) -> Check:

@@ -149,6 +149,10 @@ def _generic(seen: Look) -> list[str]:
         lines += ["# These ports do not speak HTTP; send what a client would send first.",
                   "tcp_probes:"]  # fmt: skip
         lines += [f"  - {port}" for port in other]
+    if calls := _http2_ports(behaviour):
+        lines += ["# It answered HTTP/1 in HTTP/2, as gRPC services do. With server reflection",
+                  "# (and pip install 'minify[grpc]') every method that it names is called:",
+                  f"# grpc_probes: {json.dumps(calls)}"]  # fmt: skip
     return [*lines, ""]
 
 
@@ -169,6 +173,13 @@ def _ports(behaviour: Behaviour | None) -> tuple[list[int], list[int]]:
         return [], []
     http = {o.port for o in behaviour.observations if o.protocol in ("http", "https")}
     return sorted(http), sorted(set(behaviour.ports) - http)
+
+
+def _http2_ports(behaviour: Behaviour | None) -> list[int]:
+    """The ports whose answer began with a SETTINGS frame of stream 0 (RFC 9113, 3.4 and 4.1)."""
+    answers = behaviour.observations if behaviour else ()
+    found = {a.port for a in answers if a.body[3:4] == b"\x04" and a.body[5:9] == bytes(4)}
+    return sorted(found)
 
 
 def _hints(seen: Look) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from minify.errors import UsageError
 from minify.model import Finding, KeepLevel, KeepSet, Reason
@@ -25,8 +26,18 @@ def write_lock(keep: KeepSet, size: int = 0) -> str:
     """Write a keep set as lock text, `size` in bytes of the output; the same is the same text."""
     lines = [HEAD, f"image {keep.image}", f"level {keep.level.value}"]
     lines += [f"size {size}", ""] if size else [""]
-    lines += [f"{_quote(p)}\t{r[0].rule}" for p, r in sorted(keep.paths.items())]
+    lines += [f"{quoted(p)}\t{r[0].rule}" for p, r in sorted(keep.paths.items())]
     return "\n".join(lines) + "\n"
+
+
+def load_lock(source: str) -> Lock:
+    """Read a lock file; raises UsageError."""
+    try:
+        text = Path(source).read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError as error:
+        hint = "write one with: minify lock IMAGE"
+        raise UsageError(f"cannot read {source}: {error.strerror}", hint=hint) from error
+    return read_lock(text, source)
 
 
 def read_lock(text: str, source: str) -> Lock:
@@ -37,7 +48,7 @@ def read_lock(text: str, source: str) -> Lock:
             continue
         path, _, rule = line.partition("\t")
         if line.startswith("/"):
-            rules[_unquote(path)] = rule or "lock"
+            rules[unquoted(path)] = rule or "lock"
         elif line.startswith("image "):
             image = line.split()[1]
         elif line.startswith("level ") and line.split()[1] in list(KeepLevel):
@@ -62,12 +73,14 @@ def keep_from_lock(lock: Lock, tree: Tree, image: str) -> KeepSet:
     return KeepSet(image, lock.level, paths, {}, findings)
 
 
-def _quote(path: str) -> str:
+def quoted(path: str) -> str:
+    """A path as text of one line."""
     raw = path.encode("utf-8", "surrogateescape")
     return raw.decode("utf-8", "backslashreplace").replace("\t", "\\t").replace("\n", "\\n")
 
 
-def _unquote(text: str) -> str:
+def unquoted(text: str) -> str:
+    """The path that `quoted` wrote."""
     if "\\" not in text:
         return text
     out, i = bytearray(), 0

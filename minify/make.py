@@ -6,12 +6,13 @@ from pathlib import Path
 
 from minify import __version__
 from minify.building import Building, Made
-from minify.lock import keep_from_lock, read_lock
+from minify.lock import keep_from_lock, load_lock
 from minify.model import Evidence, KeepLevel, KeepSet, Kind
 from minify.names import SOURCE_LABEL, VERSION_LABEL
+from minify.options import Options
 from minify.outputs import Product, lay_out
 from minify.pack import pack, shared, single
-from minify.policies.rules import flag_rules, load_packs
+from minify.policies.rules import Rule, flag_rules, load_packs
 from minify.resolve import Rules, resolve
 from minify.tree import Tree
 from minify.workspace import remember_image
@@ -21,8 +22,8 @@ def make(it: Building, evidence: Evidence) -> Made:
     """Resolve, pack and hand the result to the engine, still without a name."""
     with it.timed("resolve"):
         keep = _keep(it, evidence, it.options.keep_level)
-        arrange = shared if it.options.layers == "shared" else single
-        keep, parts = arrange(it.loaded, keep)
+        together = it.fleet or it.options.layers == "shared"
+        keep, parts = shared(it.loaded, keep, it.fleet) if together else single(it.loaded, keep)
         it.put("keep", keep)
     with it.timed("pack"):
         folder = it.bench.run.folder
@@ -42,16 +43,18 @@ def weigh(it: Building, evidence: Evidence) -> dict[str, int]:
 
 def rules_of(it: Building, level: KeepLevel) -> Rules:
     """What decides beside the evidence."""
-    options = it.options
+    return Rules(level, policy_of(it.options), tuple(it.extra))
+
+
+def policy_of(options: Options) -> tuple[Rule, ...]:
+    """The shipped rules and the user's; raises UsageError."""
     extra = tuple(Path(p) for p in options.policies)
-    policy = load_packs(extra, options.policies_off) + flag_rules(options.keep, options.drop)
-    return Rules(level, policy, tuple(it.extra))
+    return load_packs(extra, options.policies_off) + flag_rules(options.keep, options.drop)
 
 
 def _keep(it: Building, evidence: Evidence, level: KeepLevel) -> KeepSet:
     if it.options.lock:
-        lock = read_lock(Path(it.options.lock).read_text(), it.options.lock)
-        return keep_from_lock(lock, it.loaded.tree, it.loaded.image.digest)
+        return keep_from_lock(load_lock(it.options.lock), it.loaded.tree, it.loaded.image.digest)
     return resolve(it.loaded, evidence, rules_of(it, level))
 
 

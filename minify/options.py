@@ -3,8 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from minify.model import Case, Drive, KeepLevel, Limits, Mount, Surroundings
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """An image to build: its folder, its Dockerfile, and what `docker build` calls the rest.
+
+    `name`: what the image is called; `beyond`: wishes that the engine's builder cannot be told.
+    """
+
+    context: Path
+    dockerfile: Path
+    arguments: tuple[str, ...] = ()
+    target: str = ""
+    network: str = ""
+    name: str = ""
+    beyond: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -15,6 +32,7 @@ class Options:
     tag: str = ""
     output: tuple[str, ...] = ()
     layers: str = "single"
+    shared_with: str = ""
     auth_file: str = ""
     cert_dir: str = ""
     tls_verify: bool = True
@@ -34,6 +52,7 @@ class Options:
     cases: tuple[Case, ...] = ()
     compose: str = ""
     compose_service: str = ""
+    builds: tuple[Recipe, ...] = ()
     limits: Limits = field(default_factory=Limits)
     keep: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()

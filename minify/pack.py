@@ -9,15 +9,16 @@ from pathlib import Path
 
 from minify.engines import Loaded
 from minify.errors import Unsupported
+from minify.fleet import RULE, Fleet
 from minify.images.config import output_config
-from minify.images.split import Part, core, split
+from minify.images.split import Part, core, split, why_not
 from minify.images.write import LayerInfo, write_layer
-from minify.model import KeepSet, OutputImage, PackedLayer, Reason
+from minify.model import Finding, KeepSet, OutputImage, PackedLayer, Reason
 from minify.steps import step
 
 LEVEL = "io.minify.level"
 BASE = "org.opencontainers.image.base.digest"
-SHARED = Reason("layers", "--layers shared", "part of the base layer that minified images share")
+SHARED = Reason(RULE, "--layers shared", "part of the base layer that minified images share")
 
 
 def single(loaded: Loaded, keep: KeepSet) -> tuple[KeepSet, tuple[Part, ...]]:
@@ -25,17 +26,29 @@ def single(loaded: Loaded, keep: KeepSet) -> tuple[KeepSet, tuple[Part, ...]]:
     return keep, (Part("all", loaded.tree, tuple(keep.paths)),)
 
 
-def shared(loaded: Loaded, keep: KeepSet) -> tuple[KeepSet, tuple[Part, ...]]:
+def shared(
+    loaded: Loaded, keep: KeepSet, fleet: Fleet | None = None
+) -> tuple[KeepSet, tuple[Part, ...]]:
     """Layers that other minified images of the same base have too (docs/adr/0007).
 
-    The keep set returned has the files of the base layer that this image alone would not need.
+    The first is the fleet's list, or the C library where there is none. The keep set returned has
+    the files of it that this image alone would not need, or a finding that says why it is left out.
     """
     if loaded.base is None:
         raise Unsupported("this engine does not tell the layers of an image apart")
-    base = loaded.base(min(1, len(loaded.image.layers)))
-    parts = split(loaded.tree, base, keep.paths, core(base))
-    paths = {p: r for part in parts if part.name == "base" for p in part.paths for r in [(SHARED,)]}
-    return replace(keep, paths={**paths, **keep.paths}), parts or single(loaded, keep)[1]
+    count = min(fleet.layers if fleet else 1, len(loaded.image.layers))
+    base = loaded.base(count)
+    wanted = fleet.of(base) if fleet else core(base)
+    parts = split(loaded.tree, base, keep.paths, wanted)
+    mine = next((part.paths for part in parts if part.name == "base"), ())
+    findings = keep.findings
+    if fleet and not mine:
+        why = why_not(loaded.tree, base, wanted)
+        findings += (Finding(RULE, why.path, f"the fleet's layer is left out: {why.text}"),)
+        with step("Sharing") as progress:
+            progress.warn(f"{findings[-1].message} ({why.path})")
+    paths = {**dict.fromkeys(mine, (SHARED,)), **keep.paths}
+    return replace(keep, paths=paths, findings=findings), parts or single(loaded, keep)[1]
 
 
 def pack(

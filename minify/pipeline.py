@@ -10,7 +10,7 @@ from minify.bench import Bench
 from minify.building import Building, Made, prepare
 from minify.gates import Packed, check_gates, judge_gates
 from minify.gather import Gathered, evidence, originals
-from minify.make import make, weigh
+from minify.make import make, policy_of, weigh
 from minify.model import Behaviour, Evidence, Verdict
 from minify.observe import observe
 from minify.options import Options
@@ -24,6 +24,8 @@ def build(bench: Bench, options: Options, *, weigh_levels: bool = False) -> Repo
     """Minify an image: observe it, keep what it needs, pack, prove, and only then tag."""
     began = time.monotonic()
     check_gates(options)
+    if options.policies or options.policies_off:
+        policy_of(options)  # what is wrong with them is told before anything runs
     wanted = wanted_of(options)
     it = replace(prepare(bench, options), compressed=wanted.compressed)
     if options.verify or not (options.lock or options.evidence):

@@ -72,6 +72,7 @@ def _dependencies(report: Report, options: Options) -> list[dict[str, Any]]:
     named = [("policy", p) for p in options.policies]
     named += [("evidence", p) for p in options.evidence]
     named += [("lock", p) for p in (options.lock,) if p]
+    named += [("shared list", p) for p in (options.shared_with,) if p]
     return [source, *(_file(kind, path) for kind, path in named)]
 
 

@@ -131,11 +131,15 @@ def remembered_images(run: Run) -> tuple[str, ...]:
     return tuple(journal.read_text().split()) if journal.exists() else ()
 
 
-def write_document(path: Path, text: str) -> None:
-    """Write a document whole or not at all."""
+def write_document(path: Path, text: str, *, synced: bool = False) -> None:
+    """Write a document whole or not at all; `synced`: also when the machine goes down."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
+        with temporary.open("w", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(text)
+            if synced:
+                file.flush()
+                os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
         with contextlib.suppress(OSError):

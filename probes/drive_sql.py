@@ -52,7 +52,7 @@ def failures(dialect: str) -> tuple[type[BaseException], ...]:
         return (psycopg.Error, OSError)
     import pymysql
 
-    return (pymysql.MySQLError, OSError)
+    return (pymysql.MySQLError, OSError, RuntimeError)  # the last: its cryptography is missing
 
 
 def said(error: BaseException) -> str:

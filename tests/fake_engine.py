@@ -174,6 +174,9 @@ class FakeEngine:
         self.calls.append("tag")
         self.names[reference] = image_id
 
+    def layer_commands(self, image: Image) -> tuple[str, ...]:
+        return ()
+
     def remove_image(self, image_id: str) -> None:
         if image_id not in self.names.values():
             self.images.pop(image_id, None)

@@ -16,6 +16,7 @@ import click
 
 from minify import __version__
 from minify.cli import console
+from minify.cli.analyze import analyze_command
 from minify.cli.build import build_command, lock_command, trace_command, verify_command
 from minify.cli.init import init_command
 from minify.cli.inspect import doctor_command, gc_command, why_command
@@ -44,6 +45,7 @@ for _command in (
     verify_command,
     lock_command,
     why_command,
+    analyze_command,
     gc_command,
     doctor_command,
     config_command,

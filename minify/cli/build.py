@@ -107,6 +107,13 @@ def build_command(image: str | None, command: tuple[str, ...], dry_run: bool, **
 
     COMMAND after -- replaces the image's CMD for the run. Where no IMAGE is named (it is in
     minify.yaml), the words after -- are a command for this host, as with --run.
+
+    \b
+    Examples:
+      minify build shop:1                       GET / on every exposed port; makes shop:1-min
+      minify build shop:1 --http-probe 'POST /items' --max-size 60MB
+      minify build mytool:1 -- --version        a command that ends by itself
+      minify build oci-archive:in.tar --output oci-archive:out.tar
     """
     options = gather(image, command, flags)
     wishes = wishes_of(flags)
@@ -139,12 +146,17 @@ def trace_command(image: str | None, command: tuple[str, ...], output: str, **fl
     minify trace IMAGE -- COMMAND replaces the image's CMD; minify trace -- COMMAND (IMAGE is in
     minify.yaml) runs COMMAND here, as your own tests, with MINIFY_URL, MINIFY_HOST and
     MINIFY_PORT_<N> set.
+
+    \b
+    Examples:
+      minify trace shop:1 --output load.json --observe-for 60
+      minify trace -- pytest tests/e2e          with `image: shop:1` in minify.yaml
     """
     options = gather(image, command, flags)
     from minify.pipeline import trace
 
     with _running(options, flags) as bench:
-        evidence = trace(bench, options)
+        evidence = trace(bench, with_context(bench, options))
     write_document(Path(output), dumps(evidence, indent=1))
     click.echo(f"{len(evidence.touches)} touches written to {output}")
     return Exit.OK if evidence.complete else Exit.INCOMPLETE
@@ -156,41 +168,82 @@ def trace_command(image: str | None, command: tuple[str, ...], output: str, **fl
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @run_options
 def verify_command(original: str, candidate: str, command: tuple[str, ...], **flags: Any) -> int:
-    """Run ORIGINAL twice and CANDIDATE once under the same probes, and show every difference."""
+    """Run ORIGINAL twice and CANDIDATE once under the same probes, and show every difference.
+
+    \b
+    Example:
+      minify verify shop:1 shop:1-min --http-probe 'GET /other'
+    """
     options = gather(original, command, flags)
     from minify.pipeline import verify_images
     from minify.reports.as_text import render_verdict
 
     with _running(options, flags) as bench:
-        verdict = verify_images(bench, options, candidate)
+        verdict = verify_images(bench, with_context(bench, options), candidate)
     click.echo(render_verdict(verdict), nl=False)
     return Exit.OK if verdict.passed else Exit.VERDICT
 
 
 @click.command("lock")
-@click.argument("image")
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @click.option(
     "--output",
     "-o",
     type=click.Path(dir_okay=False, writable=True),
-    default="minify.lock",
-    show_default=True,
-    help="Where to write the lock.",
+    help="Where to write it (minify.lock; with --shared minify.shared).",
 )
+@click.option("--shared", is_flag=True, help="Write the list of files that all IMAGES share.")
 @click.option("--engine", type=click.Choice(["auto", "docker", "embedded"]), default="auto")
-def lock_command(image: str, output: str, engine: str) -> int:
-    """Write the keep list of IMAGE's last build as a lock file to review and commit."""
+def lock_command(images: tuple[str, ...], output: str | None, shared: bool, engine: str) -> int:
+    """Write the keep list of IMAGE's last build as a lock file to review and commit.
+
+    With --shared: what the last builds of several images keep of the layers they have in common,
+    for minify build --shared-with FILE.
+
+    \b
+    Examples:
+      minify lock shop:1                   then: minify build shop:1 --from-lock minify.lock
+      minify lock --shared shop:1 cart:1   then: minify build shop:1 --shared-with minify.shared
+    """
+    if len(images) > 1 and not shared:
+        raise UsageError("a lock is of one image", hint="--shared takes several")
+    with bench_for(Options(engine=engine)) as bench:
+        built = [_built(bench, image) for image in images]
+        text, count = _shared(bench, built, images) if shared else _lock(built[0][0])
+    output = output or ("minify.shared" if shared else "minify.lock")
+    write_document(Path(output), text)
+    click.echo(f"{count} paths written to {output}")
+    return Exit.OK
+
+
+def _built(bench: Any, image: str) -> tuple[Any, str]:
+    """The documents of an image's last build, and its digest; raises UsageError without one."""
+    from minify.model import KeepSet
+
+    shelf, digest = find_shelf(bench, image)
+    if shelf.get("keep", KeepSet) is None:
+        raise UsageError(f"{image} was not built here yet", hint=f"minify build {image}")
+    return shelf, digest
+
+
+def _lock(shelf: Any) -> tuple[str, int]:
     from minify.lock import write_lock
     from minify.model import KeepSet, OutputImage
 
-    with bench_for(Options(image=image, engine=engine)) as bench:
-        shelf, _ = find_shelf(bench, image)
     keep, packed = shelf.get("keep", KeepSet), shelf.get("output", OutputImage)
-    if keep is None:
-        raise UsageError(f"{image} was not built here yet", hint=f"minify build {image}")
-    write_document(Path(output), write_lock(keep, packed.size if packed else 0))
-    click.echo(f"{len(keep.paths)} paths written to {output}")
-    return Exit.OK
+    return write_lock(keep, packed.size if packed else 0), len(keep.paths)
+
+
+def _shared(bench: Any, built: list[tuple[Any, str]], names: tuple[str, ...]) -> tuple[str, int]:
+    from minify.fleet import Member, fleet_of, write_fleet
+    from minify.model import KeepSet
+
+    members = [
+        Member(name, bench.engine.load(digest), shelf.get("keep", KeepSet).paths)
+        for name, (shelf, digest) in zip(names, built, strict=True)
+    ]
+    fleet = fleet_of(members)
+    return write_fleet(fleet), len(fleet.paths)
 
 
 def find_shelf(bench: Any, reference: str) -> tuple[Any, str]:

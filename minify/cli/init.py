@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import click
 from minify.cli import console
 from minify.cli.build import bench_for
 from minify.cli.options import gather, run_options
+from minify.cli.results import with_context
 from minify.errors import Exit, UsageError
 from minify.workspace import write_document
 
@@ -31,14 +33,22 @@ from minify.workspace import write_document
 def init_command(
     image: str, command: tuple[str, ...], output: str, no_run: bool, **flags: Any
 ) -> int:  # fmt: skip
-    """Write a commented minify.yaml for IMAGE: from its configuration and a short trial run."""
+    """Write a commented minify.yaml for IMAGE: from its configuration and a short trial run.
+
+    \b
+    Examples:
+      minify init shop:1
+      minify init shop:1 --env DATABASE=none -- serve --port 80
+    """
     if Path(output).exists() and not flags["force"]:
         raise UsageError(f"{output} is there already", hint="--force writes over it")
-    options = gather(image, command, flags)
+    # What it is going to write over says nothing about this image.
+    read = flags["config_file"] or os.environ.get("MINIFY_CONFIG") or os.devnull
+    options = gather(image, command, {**flags, "config_file": read})
     from minify.init import look, render
 
     with console.progress(flags["quiet"]), bench_for(options) as bench:
-        seen = look(bench, options, run=not no_run)
+        seen = look(bench, with_context(bench, options), run=not no_run)
     write_document(Path(output), render(seen))
     click.echo(f"{output} written; see what is in force with: minify config")
     return Exit.OK

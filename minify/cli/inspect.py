@@ -7,11 +7,12 @@ import json
 import click
 
 from minify.cli.build import bench_for, find_shelf
-from minify.config.read import docker_host, home_folder
+from minify.config.read import home_folder
 from minify.errors import Exit, UsageError
 from minify.options import Options
 from minify.workspace import Home
 
+NOT_HERE = "minify build does not work here: it takes strace, and Docker or an OCI runtime"
 ENGINES = click.Choice(["auto", "docker", "embedded"])
 
 
@@ -23,6 +24,10 @@ def why_command(image: str, path: str, engine: str) -> int:
     """Say why PATH of IMAGE is in the minified image, back to the touch that began it, or why not.
 
     IMAGE is the original or the output of an earlier build.
+
+    \b
+    Example:
+      minify why shop:1 /usr/lib/x86_64-linux-gnu/libssl.so.3
     """
     from minify.model import KeepSet
     from minify.why import explain
@@ -60,17 +65,24 @@ def gc_command(everything: bool, engine: str) -> int:
 @click.command("doctor")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def doctor_command(as_json: bool) -> int:
-    """Say what this machine can do for minify, and how to get what is missing."""
-    from minify.doctor import examine
+    """Say what this machine can do for minify, and how to get what is missing.
 
-    checks = examine(home_folder(), docker_host())
+    The exit status is 4 when no image can be minified here.
+    """
+    from minify.doctor import engine_of, examine
+
+    checks = examine(home_folder())
+    engine = engine_of(checks)
+    status = Exit.OK if engine else Exit.UNSUPPORTED
     if as_json:
         click.echo(json.dumps([vars(c) for c in checks], indent=1))
-        return Exit.OK
+        return status
     width = max(len(c.name) for c in checks)
     for check in checks:
         mark = click.style("ok     ", fg="green") if check.ok else click.style("missing", fg="red")
         click.echo(f"{mark}  {check.name:{width}}  {check.detail}")
         if not check.ok and check.hint:
             click.echo(f"{'':9}{'':{width}}  -> {check.hint}")
-    return Exit.OK
+    told = f"minify build works here, with the {engine} engine" if engine else NOT_HERE
+    click.echo(f"\n{told}")
+    return status

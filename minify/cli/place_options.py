@@ -26,6 +26,9 @@ OUTPUTS: tuple[Decorator, ...] = (
     click.option("--layers", type=click.Choice(["single", "shared"]),
                  help="One layer (the default, smallest), or layers that minified images of the "
                  "same base share."),
+    click.option("--shared-with", type=FILE, metavar="FILE",
+                 help="Layers to share, the first of them the files this list names (it is "
+                 "written by minify lock --shared)."),
 )  # fmt: skip
 
 
@@ -38,5 +41,5 @@ def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def places_given(flags: dict[str, Any]) -> dict[str, Any]:
     """The options these flags set; None for what was not given."""
-    named = ("layers", "auth_file", "cert_dir", "tls_verify")
+    named = ("layers", "shared_with", "auth_file", "cert_dir", "tls_verify")
     return {"output": flags.get("outputs") or None, **{k: flags.get(k) for k in named}}

@@ -45,12 +45,13 @@ def wishes_of(flags: dict[str, Any]) -> Wishes:
 
 
 def with_context(bench: Bench, options: Options) -> Options:
-    """Build the image first, where a context was given."""
-    if not options.context:
+    """Build images first: that of a context, and services that a compose file says to build."""
+    if not (options.context or options.builds):
         return options
-    from minify.context import build_image
+    from minify.context import build_image, build_services
 
-    return replace(options, image=build_image(bench, options))
+    build_services(bench, options.builds)
+    return replace(options, image=build_image(bench, options)) if options.context else options
 
 
 def result_of(bench: Bench, options: Options, wishes: Wishes) -> Report:

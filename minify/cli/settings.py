@@ -48,6 +48,11 @@ def config_command(
 
     A flag of minify build wins over the environment (MINIFY_…), that over the file, that over the
     default.
+
+    \b
+    Examples:
+      minify config --set
+      minify config --schema > minify.schema.json
     """
     if show_schema:
         click.echo(json.dumps(schema(), indent=2))

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from minify.config.compose_build import recipe_from
 from minify.errors import UsageError
 from minify.model import Companion, Healthcheck, Mount
-from minify.options import Options
+from minify.options import Options, Recipe
 
 _VARIABLE = re.compile(r"\$(?:\$|(\w+)|\{(\w+)(?:(:?[-?])([^}]*))?\})")
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001, "us": 1e-6}
@@ -41,9 +42,11 @@ def with_compose(options: Options, variables: Mapping[str, str]) -> Options:
     file = read_compose(Path(options.compose), variables)
     name = _chosen(file, options.compose_service)
     service = _companion(file, name)
+    needed = _needed(file, name)
+    own = () if options.image or options.context else (name,)
     around = replace(
         options.surroundings,
-        companions=tuple(_companion(file, n, file.services[name]) for n in _needed(file, name)),
+        companions=tuple(_companion(file, n, file.services[name]) for n in needed),
         alias=name,
         hosts=(*options.surroundings.hosts, *_hosts(file.services[name])),
     )
@@ -58,6 +61,7 @@ def with_compose(options: Options, variables: Mapping[str, str]) -> Options:
         user=options.user or service.user,
         workdir=options.workdir or service.workdir,
         mounts=(*service.mounts, *options.mounts),
+        builds=tuple(_recipes(file, (*needed, *own))),
         surroundings=around,
     )
 
@@ -158,7 +162,7 @@ def _companion(file: File, name: str, wanted_by: Mapping[str, Any] | None = None
     conditions = {c for s in dependents for n, c in _depends(s).items() if n == name}
     return Companion(
         name=name,
-        image=str(service.get("image") or f"{file.project}-{name}"),
+        image=_image(file, name),
         argv=_words(service.get("command")),
         entrypoint=_words(service.get("entrypoint")),
         env=_environment(service, base),
@@ -168,6 +172,21 @@ def _companion(file: File, name: str, wanted_by: Mapping[str, Any] | None = None
         healthcheck=_healthcheck(service.get("healthcheck") or {}),
         condition=next(iter(sorted(conditions)), "service_started"),
     )
+
+
+def _recipes(file: File, names: Sequence[str]) -> Iterator[Recipe]:
+    """What has to be built for services, each image once."""
+    base, seen = file.path.resolve().parent, set[str]()
+    for name in names:
+        given, image = file.services[name].get("build"), _image(file, name)
+        if given and image not in seen:
+            seen.add(image)
+            yield recipe_from(given, image, base)
+
+
+def _image(file: File, name: str) -> str:
+    """What compose calls a service's image."""
+    return str(file.services[name].get("image") or f"{file.project}-{name}")
 
 
 def _words(value: Any) -> tuple[str, ...]:

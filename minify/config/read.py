@@ -35,7 +35,16 @@ SIMPLE = {
     "light", "fresh", "force", "layers", "tls_verify",
 }  # fmt: skip
 LISTS = ("keep", "drop", "policies_off", "forbid", "require")
-PATHS = ("baseline", "context", "dockerfile", "from_lock", "compose", "auth_file", "cert_dir")
+PATHS = (
+    "shared_with",
+    "baseline",
+    "context",
+    "dockerfile",
+    "from_lock",
+    "compose",
+    "auth_file",
+    "cert_dir",
+)
 RENAMED = {"from_lock": "lock"}
 STRUCTURED = ("sql_probes", "probes")  # never plain text
 TIMES = {"ready_timeout": "ready", "stop_timeout": "stop", "observe_for": "observe"}
@@ -48,11 +57,6 @@ def home_folder() -> Path:
         return Path(given)
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(cache) / "minify"
-
-
-def docker_host() -> str:
-    """The user's DOCKER_HOST, or nothing."""
-    return os.environ.get("DOCKER_HOST", "")
 
 
 def source_date_epoch() -> int | None:
@@ -153,8 +157,13 @@ def read_config(path: Path) -> dict[str, Any]:
         data = yaml.safe_load(text) or {}
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        problem = getattr(error, "problem", None) or " ".join(str(error).split())
+        raise UsageError(f"{where}: not YAML: {problem}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not text in UTF-8") from error
     complaints = _complaints(data, node, path)
     if complaints:
         raise UsageError("\n".join(complaints), hint="the schema: minify config --schema")
@@ -181,7 +190,14 @@ def _message(error: Any) -> str:
         deepest = max(error.context, key=lambda e: (len(e.absolute_path), e.validator != "type"))
         if deepest.validator != "type":
             return _message(deepest)
-    return f"{where}: {error.message}" if where else str(error.message)
+    told = str(error.message)
+    if error.validator == "enum" and isinstance(error.instance, str):
+        told += _meant(error.instance, [str(v) for v in error.validator_value])
+    elif error.validator == "pattern" and not (
+        what := error.schema.get("description", ".")
+    ).endswith("."):
+        told = f"{error.instance!r} is not {what}"
+    return f"{where}: {told}" if where else told
 
 
 def _meant(key: str, known: Sequence[str]) -> str:

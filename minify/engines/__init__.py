@@ -137,6 +137,10 @@ class Engine(Protocol):
         """Look an image up without reading its tree; None when the engine has none of that name."""
         ...
 
+    def layer_commands(self, image: Image) -> tuple[str, ...]:
+        """What made each layer, bottom first; empty where that is not known."""
+        ...
+
     def create(self, plan: Plan, image: Image, launch: Launch) -> AbstractContextManager[Container]:
         """Create a container for a plan, removed when the context is left."""
         ...

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import docker
+from docker.constants import DEFAULT_UNIX_SOCKET
 from docker.errors import APIError, DockerException, ImageNotFound
 from docker.utils import kwargs_from_env
 
@@ -44,15 +45,25 @@ HINT_START = "start Docker (or set DOCKER_HOST, or use --engine embedded); see: 
 def connect(timeout: int = 120) -> Any:
     """Open the SDK's client on DOCKER_HOST, else the current context, else the default socket."""
     try:
-        settings: dict[str, Any] = dict(kwargs_from_env())
-        if "base_url" not in settings:
-            settings.update(_context_settings())
-        return docker.APIClient(version="auto", timeout=timeout, **settings)
+        return docker.APIClient(version="auto", timeout=timeout, **_settings())
     except DockerException as error:
         reason = str(error).removeprefix("Error while fetching server API version: ")
         raise EngineError(
             f"no Docker engine answers: {reason.splitlines()[0][:160]}", hint=HINT_START
         ) from error
+
+
+def address() -> str:
+    """Where `connect` looks for an engine; raises EngineError for settings that are wrong."""
+    try:
+        return str(_settings().get("base_url") or DEFAULT_UNIX_SOCKET)
+    except DockerException as error:
+        raise EngineError(f"wrong Docker settings: {error}", hint=HINT_START) from error
+
+
+def _settings() -> dict[str, Any]:
+    settings: dict[str, Any] = dict(kwargs_from_env())
+    return settings if "base_url" in settings else {**settings, **_context_settings()}
 
 
 def _context_settings() -> dict[str, Any]:
@@ -232,6 +243,16 @@ class DockerEngine:
             raise BuildError(
                 f"cannot tag {reference}: {error.explanation}", hint="choose another --tag"
             ) from error
+
+    def layer_commands(self, image: Image) -> tuple[str, ...]:
+        """What made each layer, bottom first; empty where the engine's answer is not clear."""
+        try:
+            steps = self._client.history(image.digest)
+        except APIError:
+            return ()
+        # Steps that made no layer are not marked, but have no size.
+        made = [str(step["CreatedBy"]) for step in reversed(steps) if step["Size"]]
+        return tuple(made) if len(made) == len(image.layers) else ()
 
     def remove_image(self, image_id: str) -> None:
         """Remove an image that was saved and not tagged; silent when it is gone or in use."""

@@ -201,7 +201,12 @@ class EmbeddedEngine:
 
     def tag(self, image_id: str, reference: str) -> None:
         """Give a saved image a name (moving the name if another image has it)."""
+        self.store.settle()  # nothing but the store has this image
         self.store.set_name(full_tag(reference), image_id)
+
+    def layer_commands(self, image: Image) -> tuple[str, ...]:
+        """What made each layer, bottom first: its configuration has the history."""
+        return tuple(layer.created_by for layer in image.layers)
 
     def remove_image(self, image_id: str) -> None:
         """Forget an image that was saved and not tagged."""

@@ -97,6 +97,24 @@ def split(
     return tuple(found)
 
 
+@dataclass(frozen=True)
+class WhyNot:
+    """Why the base part is left out, and a path that shows it."""
+
+    path: str
+    text: str
+
+
+def why_not(tree: Tree, base: Tree, shared: Collection[str]) -> WhyNot:
+    """Why `split` leaves the base part out."""
+    if not shared:
+        return WhyNot("/", "the base layers of this image have none of its files")
+    changed = sorted(p for p in shared if not _same(tree.get(p), base.get(p)))
+    if changed:
+        return WhyNot(changed[0], "an upper layer changed or removed a file of it")
+    return WhyNot(min(shared), "this image needs less than half of its bytes")
+
+
 def _layer(tree: Tree, path: str) -> int:
     entry = tree.get(path)
     return entry.layer if entry else 0

@@ -119,7 +119,8 @@ def _read(path: Path) -> str:
     try:
         return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the policy file {path}: {error}") from error
+        why = (error.strerror if isinstance(error, OSError) else "") or str(error)
+        raise UsageError(f"cannot read the policy file {path}: {why}") from error
 
 
 def _whole(pattern: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from minify.model import Verdict
+from minify.model import KeepLevel, Verdict
 from minify.report import Report
 from minify.sizes import megabytes
 
@@ -44,7 +44,8 @@ def _sizes(report: Report) -> list[str]:
         f"level {report.level}",
     ]
     if report.level_bytes:
-        weights = ", ".join(f"{k} {megabytes(v)}" for k, v in report.level_bytes.items())
+        known = [k.value for k in KeepLevel if k.value in report.level_bytes]
+        weights = ", ".join(f"{k} {megabytes(report.level_bytes[k])}" for k in known)
         lines.append(f"levels      {weights}")
     return lines
 

@@ -4,6 +4,7 @@
 
     HOME/layers/sha256/HEX/        the layer as an overlayfs lower directory (HEX: its diff_id)
     HOME/layers/implied/HEX        folders it has only as parents of others, one per line
+    HOME/layers/sound/HEX          a link to "synced", or to the boot it was unpacked in
     HOME/layers/new/RANDOM/        a layer being unpacked; garbage once nobody holds its lock
     HOME/layers/locks/HEX          held shared by who uses the layer, exclusively by who writes it
     HOME/images/HEX.json           the configuration of an image we made (HEX: its digest)
@@ -12,7 +13,13 @@
     HOME/names.json                what a name stands for
 
 A layer appears by rename(2), whole or not at all: a kill or a full disk leaves garbage in `new`, no
-more. Locks are flock(2)'s: the kernel drops them with their holder.
+more. When the machine itself goes down, the kernel may not have written a layer's files yet though
+its name is on disk. Writing each layer out before it appears would make every build wait for the
+disk, so a layer counts in the boot it was unpacked in, and in later ones once it was known to be
+written (syncfs(2), once per run: before an image gets a name, or after layers were fetched). One
+that does not count is unpacked again.
+
+Locks are flock(2)'s: the kernel drops them with their holder.
 """
 
 from __future__ import annotations
@@ -31,12 +38,14 @@ from pathlib import Path
 from minify.errors import BuildError, EngineError, MinifyError
 from minify.images.limits import DEFAULT, Limits
 from minify.images.span import Span
+from minify.run import run
 from minify.store.extract import unpack
 from minify.workspace import write_document
 
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 SAVED, FETCHED = "images", "fetched"
 HINT_HOME = "set MINIFY_HOME to a writable folder"
+SYNCED = "synced"
 
 
 def hex_of(digest: str) -> str:
@@ -44,6 +53,22 @@ def hex_of(digest: str) -> str:
     if not DIGEST.fullmatch(digest):
         raise EngineError(f"not a sha256 digest: {digest[:80]!r}")
     return digest.partition(":")[2]
+
+
+def boot() -> str:
+    """Which boot of this machine this is (random(4)), or nothing that could be told again."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def write_out(folder: Path) -> bool:
+    """Wait until everything written to a folder's file system is on the device; whether it is."""
+    try:
+        return run(["sync", "-f", str(folder)], timeout=600, check=False).returncode == 0
+    except MinifyError:
+        return False
 
 
 @dataclass
@@ -54,6 +79,8 @@ class Store:
     rootless: bool = False
     limits: Limits = DEFAULT
     _held: dict[str, int] = field(default_factory=dict)
+    _fresh: set[str] = field(default_factory=set)
+    _owing: bool = False
 
     def prepare(self) -> None:
         """Make the store's folder; raises BuildError when that is impossible."""
@@ -82,33 +109,69 @@ class Store:
         """
         path = self.path(diff_id)
         self._hold(diff_id)
-        if not path.is_dir():
+        if not self._sound(path):
             with self.locked(path.name):
-                if not path.is_dir():
-                    self._unpack(diff_id, tar, path)
+                if not self._sound(path):
+                    self._unpack(tar, path)
         return path
 
     def find(self, diff_id: str) -> Path | None:
         """Return a layer's directory if it is there, and hold it."""
         self._hold(diff_id)
         path = self.path(diff_id)
-        return path if path.is_dir() else None
+        return path if self._sound(path) else None
 
-    def _unpack(self, diff_id: str, tar: Span, path: Path) -> None:
+    def _sound(self, path: Path) -> bool:
+        """Whether a layer is there and its content is, too: it was written, or nothing was lost."""
+        if not path.is_dir():
+            return False
+        return path.name in self._fresh or self._note(path.name) in (SYNCED, boot() or SYNCED)
+
+    def _note(self, name: str) -> str:
+        try:
+            return os.readlink(self.home / "layers" / "sound" / name)
+        except OSError:
+            return ""
+
+    def _set_note(self, name: str, text: str) -> None:
+        """A link, for its text is in the directory's own journal: it cannot come out empty."""
+        note = self._folder("layers", "sound") / name
+        fresh = note.with_name(f".{name}.{secrets.token_hex(4)}")
+        try:
+            fresh.symlink_to(text)
+            fresh.replace(note)
+        except OSError as error:
+            raise BuildError(f"cannot write {note}: {error.strerror}", hint=HINT_HOME) from error
+
+    def settle(self) -> None:
+        """Wait until the layers in use are on the device, and note that they are."""
+        used = [path for path in map(self.path, list(self._held)) if path.is_dir()]
+        names = [path.name for path in used if self._note(path.name) != SYNCED]
+        if names and write_out(self.home):
+            for name in names:
+                self._set_note(name, SYNCED)
+        self._owing = False
+
+    def _unpack(self, tar: Span, path: Path) -> None:
         self._folder("layers", "sha256")
         notes = self._folder("layers", "implied") / path.name
         with self.scratch() as folder:
+            if path.exists():  # of another boot, perhaps not whole
+                path.rename(folder / "lost")
             content = folder / "content"
             content.mkdir(mode=0o755)
             implied = unpack(tar, content, rootless=self.rootless, limits=self.limits)
             write_document(notes, "".join(f"{p}\n" for p in implied if "\n" not in p))
+            self._set_note(path.name, boot() or "unknown")
             content.rename(path)
+            self._fresh.add(path.name)
 
     def layer_names(self) -> tuple[str, ...]:
         """The hexadecimal digests of the layers in the store."""
         folder = self.home / "layers" / "sha256"
         found = os.listdir(folder) if folder.is_dir() else []
-        return tuple(sorted(name for name in found if DIGEST.fullmatch(f"sha256:{name}")))
+        names = (name for name in found if DIGEST.fullmatch(f"sha256:{name}"))
+        return tuple(sorted(name for name in names if self._sound(folder / name)))
 
     def implied(self, diff_id: str) -> tuple[str, ...]:
         """Folders a layer has only as parents: their attributes are those of the layer below."""
@@ -155,7 +218,9 @@ class Store:
             os.close(lock)
 
     def close(self) -> None:
-        """Let go of every layer held."""
+        """Let go of every layer held; those that were fetched are worth keeping for good."""
+        if self._owing:
+            self.settle()
         while self._held:
             os.close(self._held.popitem()[1])
 
@@ -163,6 +228,7 @@ class Store:
 
     def add_image(self, digest: str, config: str, *, kind: str = SAVED) -> None:
         """Remember an image's configuration under its digest; `kind` is SAVED or FETCHED."""
+        self._owing = self._owing or (kind == FETCHED and bool(self._fresh))
         write_document(self._folder(kind) / f"{hex_of(digest)}.json", config)
 
     def image(self, digest: str) -> str | None:
@@ -193,7 +259,9 @@ class Store:
             self._write_names(names)
 
     def _write_names(self, names: dict[str, str]) -> None:
-        write_document(self.home / "names.json", json.dumps(names, indent=1, sort_keys=True))
+        write_document(
+            self.home / "names.json", json.dumps(names, indent=1, sort_keys=True), synced=True
+        )
 
     def remove_image(self, digest: str) -> None:
         """Forget an image that has no name; its layers go with the next `collect`."""
@@ -215,6 +283,8 @@ def collect(home: Path, *, keep_layers: bool = False) -> int:
     for folder in _subfolders(home / "layers" / "sha256"):
         if folder.name not in wanted:
             freed += _remove_unlocked(folder, home / "layers" / "locks" / folder.name)
+            if not folder.exists():
+                (home / "layers" / "sound" / folder.name).unlink(missing_ok=True)
     for folder in _subfolders(home / "pulls"):
         freed += _remove_unlocked(folder, home / "layers" / "locks" / f"{folder.name}.write")
     shutil.rmtree(home / FETCHED, ignore_errors=True)

@@ -16,10 +16,14 @@ from minify.extras import wanted
 
 pytestmark = [pytest.mark.apps, pytest.mark.docker, pytest.mark.root]
 FOLDER = samples.SAMPLES / "drives"
-FILES = [*sorted(FOLDER.glob("*.yaml")), samples.SAMPLES / "postgres" / "sql.yaml"]
+FILES = [
+    *sorted(FOLDER.glob("*.yaml")),
+    *sorted((samples.SAMPLES / "grpc").glob("*.yaml")),
+    samples.SAMPLES / "postgres" / "sql.yaml",
+]
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", FILES, ids=lambda p: f"{p.parent.name}-{p.stem}")
 def test_is_minified_and_verified_with_this_kind_of_drive(path: Path, tmp_path: Path) -> None:
     image = samples.build(path.parent.name)
     for drive in read_options(path).drives:
@@ -35,11 +39,14 @@ def test_is_minified_and_verified_with_this_kind_of_drive(path: Path, tmp_path: 
         assert done.returncode == 0, done.stdout + done.stderr
         drives = json.loads(report.read_text())
         drives = drives.get("value", drives)["drives"]
-        assert len(drives) >= EXPECTED.get(path.stem, 1)
+        assert len(drives) >= EXPECTED.get(f"{path.parent.name}/{path.stem}", 1)
         assert all(d["ok"] for d in drives), drives
     finally:
         subprocess.run(["docker", "rmi", "--force", tag], capture_output=True, check=False)
 
 
 # How many answers a file must have led to: a kind that finds requests has to have found them.
-EXPECTED = {"minify": 7, "crawl": 6, "openapi": 5, "graphql": 2, "har": 3, "postman": 2, "runs": 3}
+EXPECTED = {
+    "drives/minify": 7, "drives/crawl": 6, "drives/openapi": 5, "drives/graphql": 2,
+    "drives/har": 3, "drives/postman": 2, "drives/runs": 3, "grpc/minify": 4, "grpc/calls": 2,
+}  # fmt: skip

@@ -82,3 +82,41 @@ def test_a_dependency_that_does_not_come_up_is_said(tmp_path: Path) -> None:
     assert done.returncode == 6
     assert "the service setup did not come up" in done.stderr
     assert "no luck" in done.stderr
+
+
+BUILDS = """
+name: minify-compose
+services:
+  front:
+    build: front
+    environment: {BACK_PORT: "7000", WORD: hello}
+    depends_on: {back: {condition: service_healthy}}
+  back:
+    build: {context: back, dockerfile: Dockerfile.back, args: {WORD: salut}}
+    healthcheck:
+      test: [CMD, perl, -MIO::Socket::INET, -e, "exit !IO::Socket::INET->new('127.0.0.1:7000')"]
+      interval: 200ms
+"""
+
+
+def test_services_that_say_build_are_built(tmp_path: Path) -> None:
+    argument = "ARG WORD=none\nENV WORD=$WORD\nCMD"
+    files = {
+        "compose.yaml": BUILDS,
+        "minify.yaml": "compose: compose.yaml\nhttp_probes: [{path: /, expect: '^salut'}]\n",
+        "front/Dockerfile": DOCKERFILE,
+        "front/app.pl": FRONT,
+        "back/Dockerfile.back": DOCKERFILE.replace("CMD", argument),
+        "back/app.pl": BACK,
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    try:
+        done = minify("build", home=tmp_path)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "minify-compose-front:latest-min" in done.stdout
+        assert "no difference" in done.stdout
+    finally:
+        made = ("minify-compose-front", "minify-compose-front:latest-min", "minify-compose-back")
+        docker("rmi", "--force", *made, check=False)

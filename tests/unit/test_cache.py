@@ -63,7 +63,8 @@ OTHER: dict[str, Any] = {
 # What the result is called, where it comes from and goes, how long it may take: not what it is.
 NAMES = {
     "image", "tag", "engine", "fresh", "force", "time_budget", "context", "dockerfile",
-    "build_args", "build_target", "build_network", "output", "auth_file", "cert_dir", "tls_verify",
+    "build_args", "build_target", "build_network", "builds", "output", "auth_file", "cert_dir",
+    "tls_verify",
 }  # fmt: skip
 
 

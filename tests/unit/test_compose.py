@@ -7,7 +7,7 @@ import pytest
 from minify.config.compose import with_compose
 from minify.errors import UsageError
 from minify.model import Mount
-from minify.options import Options
+from minify.options import Options, Recipe
 
 FILE = """
 name: Shop
@@ -95,3 +95,33 @@ def test_what_the_user_says_wins(tmp_path: Path) -> None:
 def test_what_is_wrong_is_said(tmp_path: Path, text: str, service: str, told: str) -> None:
     with pytest.raises(UsageError, match=told):
         read(tmp_path, text, service)
+
+
+BUILDS = """
+name: shop
+services:
+  web:
+    build: {context: ./web, dockerfile: docker/Prod, args: {A: 1, B: true, C: }, target: prod}
+    depends_on: [db, worker, queue]
+  worker: {build: ., image: shop-tools, depends_on: [setup]}
+  setup: {build: ., image: shop-tools}
+  db: {image: postgres}
+  queue: {build: {context: "https://example.org/q.git", secrets: [key], pull: true}}
+"""
+
+
+def test_services_that_are_built_come_in_the_order_they_start(tmp_path: Path) -> None:
+    tools, queue, web = read(tmp_path, BUILDS).builds
+    assert tools == Recipe(tmp_path, tmp_path / "Dockerfile", name="shop-tools")
+    assert web == Recipe(
+        tmp_path / "web", tmp_path / "web/docker/Prod", ("A=1", "B=true", "C"), "prod", "",
+        "shop-web",
+    )  # fmt: skip
+    assert queue.name == "shop-queue"
+    assert queue.beyond == ("secrets", "a context that is no folder")
+
+
+def test_a_traced_service_whose_image_is_named_is_not_built(tmp_path: Path) -> None:
+    for given in ({"image": "mine"}, {"context": "."}):
+        built = [one.name for one in read(tmp_path, BUILDS, **given).builds]
+        assert built == ["shop-tools", "shop-queue"]

@@ -68,6 +68,21 @@ def test_all_errors_at_once_each_with_its_line(tmp_path: Path) -> None:
     assert "minify.yaml:5: ready_timeout" in told
 
 
+def test_what_was_probably_meant_is_said(tmp_path: Path) -> None:
+    text = "keep_level: reech\nmax_size: 10 bananas\nhttp_probes: [{path: /, basic: x}]\n"
+    with pytest.raises(UsageError) as caught:
+        read_options(written(tmp_path, text))
+    told = caught.value.message
+    assert "did you mean 'reach'?" in told
+    assert "max_size: '10 bananas' is not a size, as in 10MB" in told
+    assert "basic: 'x' is not USER:PASSWORD" in told
+
+
+def test_a_syntax_error_has_its_line(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"minify.yaml:3: not YAML: "):
+        read_options(written(tmp_path, "tag: x\nenv: {A: 1\nkeep: x\n"))
+
+
 @pytest.mark.parametrize("text", ["a: [", "\t- x", "- just\n- a list\n", "http_probes: GET /"])
 def test_what_is_no_configuration_is_a_usage_error(tmp_path: Path, text: str) -> None:
     with pytest.raises(UsageError):

@@ -9,9 +9,9 @@ from typing import cast
 import pytest
 
 from minify.bench import Bench
-from minify.context import build_image, recipe_of
+from minify.context import build_image, build_services, recipe_of
 from minify.errors import EngineError, Unsupported, UsageError
-from minify.options import Options
+from minify.options import Options, Recipe
 
 DOCKER = SimpleNamespace(engine=SimpleNamespace(name="docker"))
 IMAGE = "sha256:" + "1" * 64
@@ -24,6 +24,7 @@ case "$1 $2" in
     "build --help") grep -q buildkit "$here/has"; exit ;;
 esac
 echo "DOCKER_BUILDKIT=$DOCKER_BUILDKIT DOCKER_HOST=$DOCKER_HOST $*" >> "$here/called"
+echo "FROM_ENVIRONMENT=$FROM_ENVIRONMENT OTHER=$OTHER" >> "$here/told"
 while [ $# -gt 0 ]; do
     [ "$1" = --iidfile ] && [ -n "{image}" ] && echo {image} > "$2"
     shift
@@ -119,3 +120,40 @@ def test_an_engine_without_builder_is_said(context: Path) -> None:
     bench = cast(Bench, SimpleNamespace(engine=SimpleNamespace(name="embedded")))
     with pytest.raises(Unsupported, match="embedded engine builds no images"):
         build_image(bench, Options(context=str(context)))
+
+
+def test_an_argument_without_value_is_the_environment_s(
+    context: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docker(context, "buildx")
+    monkeypatch.setenv("FROM_ENVIRONMENT", "a b")
+    monkeypatch.setenv("OTHER", "not handed on")
+    build(Options(context=str(context), build_args=("FROM_ENVIRONMENT", "UNSET", "C=1")))
+    assert (context.parent / "told").read_text() == "FROM_ENVIRONMENT=a b OTHER=\n"
+
+
+def services(*recipes: Recipe, there: object = None) -> None:
+    engine = SimpleNamespace(name="docker", find=lambda _name: there)
+    build_services(cast(Bench, SimpleNamespace(engine=engine)), recipes)
+
+
+def test_services_are_built_under_their_names(context: Path) -> None:
+    docker(context, "buildx")
+    services(Recipe(context, context / "Dockerfile", target="prod", name="shop-web"))
+    line = (context.parent / "called").read_text()
+    assert f"--target prod --tag shop-web {context}" in line
+
+
+def test_a_service_that_only_compose_can_build_has_to_be_there(context: Path) -> None:
+    docker(context, "buildx")
+    recipe = Recipe(context, context / "Dockerfile", name="shop-web", beyond=("secrets", "ssh"))
+    services(recipe, there="an image")
+    assert not (context.parent / "called").exists()
+    with pytest.raises(UsageError, match=r"shop-web .* does not know secrets, ssh"):
+        services(recipe)
+
+
+def test_a_service_whose_folder_is_not_there_is_named(context: Path) -> None:
+    with pytest.raises(UsageError, match="no such folder") as caught:
+        services(Recipe(context / "x", context / "x" / "Dockerfile", name="shop-web"))
+    assert "build: of shop-web" in caught.value.hint

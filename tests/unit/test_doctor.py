@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 from pathlib import Path
@@ -16,7 +17,7 @@ from minify.doctor import Check, examine
 def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A machine with no programs, no Docker and no root."""
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    monkeypatch.setattr(doctor, "DOCKER_SOCKETS", (str(tmp_path / "none.sock"),))
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     (tmp_path / "bin").mkdir()
     return tmp_path / "bin"
@@ -55,33 +56,70 @@ def program(folder: Path, name: str, script: str) -> None:
     path.chmod(0o755)
 
 
-def test_a_docker_engine_that_answers(tmp_path: Path) -> None:
+def test_a_docker_engine_that_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "docker.sock"
+    said = b'{"Version": "99.1", "ApiVersion": "1.43"}'
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(said)}"
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(path))
         server.listen()
 
         def answer() -> None:
-            client, _ = server.accept()
-            with client:
-                client.recv(4096)
-                client.sendall(b'HTTP/1.0 200 OK\r\n\r\n{"Version":"99.1"}')
+            with contextlib.suppress(OSError):  # until the test closes it
+                while True:
+                    client, _ = server.accept()
+                    with client:
+                        client.recv(4096)
+                        client.sendall(f"{head}\r\nConnection: close\r\n\r\n".encode() + said)
 
-        thread = threading.Thread(target=answer, daemon=True)
-        thread.start()
-        check = doctor._docker(f"unix://{path}")
-        thread.join(5)
+        threading.Thread(target=answer, daemon=True).start()
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{path}")
+        check = doctor._docker()
     assert check == Check("docker", True, f"unix://{path} 99.1")
 
 
-@pytest.mark.parametrize("address", ["unix:///no/such/socket"])
-def test_a_docker_engine_that_does_not(address: str) -> None:
-    check = doctor._docker(address)
+@pytest.mark.parametrize("address", ["unix:///no/such/socket", "tcp://127.0.0.1:1", "nonsense://x"])
+def test_a_docker_engine_that_does_not(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", address)
+    check = doctor._docker()
     assert not check.ok and "embedded" in check.hint
+    assert address.partition("://")[2] in check.detail
 
 
-def test_a_remote_docker_engine_is_not_contacted() -> None:
-    assert doctor._docker("ssh://host.invalid").ok
+def test_an_engine_over_ssh_is_not_contacted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "ssh://host.invalid")
+    assert doctor._docker().ok
+
+
+def test_an_engine_docker_s_programs_do_not_look_for_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "unix:///no/such/socket")
+    monkeypatch.setattr(doctor, "OTHER_SOCKETS", (str(tmp_path),))
+    assert f"export DOCKER_HOST=unix://{tmp_path}" in doctor._docker().hint
+
+
+ALL = ("kernel", "docker", "strace", "user namespaces", "runtime crun", "runtime runc")
+
+
+@pytest.mark.parametrize(
+    ("lacks", "root", "engine"),
+    [
+        ((), True, "docker"),
+        (("docker", "runtime crun", "user namespaces"), True, "embedded"),
+        (("docker", "user namespaces"), False, ""),
+        (("docker", "runtime crun"), False, "embedded"),
+        (("docker", "runtime crun", "runtime runc"), True, ""),
+        (("strace",), True, ""),
+        (("kernel",), True, ""),
+    ],
+)
+def test_which_engine_a_build_takes(
+    lacks: tuple[str, ...], root: bool, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0 if root else 1000)
+    checks = tuple(Check(name, name not in lacks, "-") for name in ALL)
+    assert doctor.engine_of(checks) == engine
 
 
 def test_a_full_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -6,8 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from minify.config.read import options_from, read_config, read_options
+from minify.errors import UsageError
 from minify.init import Look, render
 from minify.model import Behaviour, Image, ImageConfig, Observation, Platform
 from minify.options import Options
@@ -108,3 +110,32 @@ def test_what_is_written_is_a_configuration(tmp_path: Path, seen: Look, keys: se
 def test_probes_are_for_what_the_ports_spoke() -> None:
     data = parse_yaml(render(looked(behaviour=WEB)), "x")
     assert (data["http_probes"], data["tcp_probes"]) == (["GET :80/"], [25])
+
+
+def test_a_port_that_answered_in_http2_may_speak_grpc() -> None:
+    settings = bytes([0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 5, 0, 0, 64, 0])
+    answer = Observation("GET /", 50051, ok=True, body=settings, protocol="tcp")
+    text = render(looked(behaviour=Behaviour(ports=(50051,), observations=(answer,))))
+    assert "# grpc_probes: [50051]" in text.splitlines()
+    assert "grpc" not in render(looked(behaviour=WEB))
+
+
+def test_the_file_that_is_written_over_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is of another image, perhaps: its probes would fail here."""
+    from minify.cli import init as command
+
+    given: list[Options] = []
+
+    def stop(options: Options) -> None:
+        given.append(options)
+        raise UsageError("seen")
+
+    monkeypatch.setattr(command, "bench_for", stop)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "minify.yaml").write_text("image: other\nhttp_probes: [GET /other]\n")
+    for flags in (["--force"], ["--force", "--config", "minify.yaml"]):
+        CliRunner().invoke(command.init_command, ["app", *flags])
+    assert [one.image for one in given] == ["app", "app"]
+    assert [len(one.drives) for one in given] == [0, 1]

@@ -55,6 +55,16 @@ def test_identity_keeps_accounts_but_no_secrets() -> None:
     assert "/etc/shadow" not in found
 
 
+def test_scanners_can_tell_whose_a_language_package_is() -> None:
+    """Without the list they take it for one installed beside, with another version's faults."""
+    listing = "/var/lib/dpkg/info/python3-flask.list"
+    info = "/usr/lib/python3/dist-packages/Flask-2.2.2.egg-info"
+    view = View(tree({listing: "x", info: "x", "/var/lib/dpkg/status": "x"}))
+    assert listing in kept_by(load_packs(), view, {info: [TOUCH]})
+    assert listing not in kept_by(load_packs(), view)
+    assert "/var/lib/dpkg/status" in kept_by(load_packs(), view)
+
+
 def test_a_directory_glob_takes_everything_below_and_a_plain_path_only_itself() -> None:
     view = View(tree({"/a/b/c": "x", "/d/e": "x"}))
     rules = rows("rules: [{id: r, keep: [/a/**, /d], reason: why}]")

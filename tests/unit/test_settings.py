@@ -49,7 +49,7 @@ FILE_ONLY: set[str] = set()
 def test_every_option_has_a_key() -> None:
     named = {"argv": "command", "drives": "http_probes", "limits": "ready_timeout",
              "default_drives": "default_probes", "lock": "from_lock",
-             "surroundings": "memory", "cases": "runs"}  # fmt: skip
+             "surroundings": "memory", "cases": "runs", "builds": "compose"}  # fmt: skip
     fields = {named.get(f, f) for f in Options.__dataclass_fields__} - {"epoch"}
     assert fields - set(schema()["properties"]) == set()
 

@@ -19,7 +19,8 @@ from minify.errors import BuildError, EngineError
 from minify.images.layers import squash
 from minify.images.overlay import read_overlay
 from minify.images.span import Span
-from minify.store.layers import FETCHED, SAVED, Store, collect
+from minify.store import layers as module
+from minify.store.layers import FETCHED, SAVED, SYNCED, Store, collect, write_out
 from tests.image_kit import Item, folder, hard, item, sha256, span, symlink, tar
 
 ROOT = Path(__file__).parents[2]
@@ -252,3 +253,117 @@ def test_a_store_that_cannot_be_made(tmp_path: Path) -> None:
     with pytest.raises(BuildError) as caught:
         store(tmp_path / "file" / "home").layer(diff_id, data)
     assert "MINIFY_HOME" in caught.value.hint
+
+
+# ------------------------------------------------------------ the machine goes down
+
+
+def note(home: Path, diff_id: str) -> str:
+    return os.readlink(home / "layers/sound" / diff_id[7:])
+
+
+def next_boot(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "boot", lambda: "another boot")
+
+
+def test_a_layer_is_noted_as_written_only_after_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, seen = tmp_path / "home", list[str]()
+    diff_id, data = layer(tmp_path, item("a", "1"))
+
+    def watched(folder: Path) -> bool:
+        seen.append(note(home, diff_id))
+        assert (home / "layers/sha256" / diff_id[7:] / "a").read_text() == "1"
+        return write_out(folder)
+
+    monkeypatch.setattr(module, "write_out", watched)
+    one = store(home)
+    one.layer(diff_id, data)
+    assert note(home, diff_id) == module.boot() != ""
+    one.settle()
+    assert seen == [module.boot()]
+    assert note(home, diff_id) == SYNCED
+    one.close()
+    assert len(seen) == 1  # once for all layers, and not again for what is written
+
+
+def test_closing_writes_out_once_for_all_layers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = list[Path]()
+    monkeypatch.setattr(module, "write_out", lambda folder: not calls.append(folder))
+    one = store(tmp_path / "home")
+    names = [layer(tmp_path, item(name, name)) for name in "abc"]
+    for diff_id, data in names:
+        one.layer(diff_id, data)
+    one.add_image("sha256:" + "1" * 64, "{}", kind=FETCHED)
+    assert calls == []
+    one.close()
+    assert calls == [tmp_path / "home"]
+    assert {note(tmp_path / "home", diff_id) for diff_id, _ in names} == {SYNCED}
+
+
+def test_what_nobody_will_want_again_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An output that goes elsewhere, or layers a former run has unpacked."""
+    calls = list[Path]()
+    monkeypatch.setattr(module, "write_out", lambda folder: not calls.append(folder))
+    diff_id, data = layer(tmp_path, item("a", "1"))
+    for _ in range(2):
+        one = store(tmp_path / "home")
+        one.layer(diff_id, data)
+        one.add_image("sha256:" + "1" * 64, "{}")
+        one.close()
+    assert calls == []
+
+
+def test_after_a_crash_what_may_be_lost_is_unpacked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    (diff_id, data), (kept, other) = (layer(tmp_path, item(n, "whole")) for n in "ab")
+    one = store(home)
+    one.layer(kept, other)
+    one.settle()
+    path = one.layer(diff_id, data)
+    (path / "a").write_text("")  # as a file looks whose blocks never reached the device
+    inode = one.path(kept).stat().st_ino
+    next_boot(monkeypatch)
+    two = store(home)
+    assert two.find(diff_id) is None
+    assert two.layer_names() == (kept[7:],)
+    assert (two.layer(diff_id, data) / "a").read_text() == "whole"
+    assert two.layer(kept, other).stat().st_ino == inode  # written before: not unpacked again
+    assert two.find(diff_id) == path
+    assert not any((home / "layers/new").iterdir())
+
+
+def test_without_its_note_a_layer_does_not_count(tmp_path: Path) -> None:
+    diff_id, data = layer(tmp_path, item("a", "1"))
+    store(tmp_path / "home").layer(diff_id, data)
+    (tmp_path / "home/layers/sound" / diff_id[7:]).unlink()
+    assert store(tmp_path / "home").find(diff_id) is None
+
+
+def test_a_device_that_fails_leaves_the_note(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    diff_id, data = layer(tmp_path, item("a", "1"))
+    one = store(tmp_path / "home")
+    one.layer(diff_id, data)
+    monkeypatch.setattr(module, "write_out", lambda _folder: False)
+    one.settle()
+    one.close()
+    assert note(tmp_path / "home", diff_id) == module.boot()
+
+
+def test_collected_layers_leave_no_note(tmp_path: Path) -> None:
+    diff_id, data = layer(tmp_path, item("a", "1"))
+    one = store(tmp_path / "home")
+    one.layer(diff_id, data)
+    one.close()
+    collect(tmp_path / "home")
+    assert content(tmp_path / "home") == []
+    assert not any((tmp_path / "home/layers/sound").iterdir())

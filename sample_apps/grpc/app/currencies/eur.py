@@ -1,0 +1,2 @@
+def written(cents):
+    return f"{cents / 100:.2f} EUR"
