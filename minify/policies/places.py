@@ -109,13 +109,16 @@ def weigh(tree: Tree, directory: str, skip: Callable[[str], bool]) -> Weight:
     return Weight(tuple(sorted(found, key=lambda e: e.path)), sum(inodes.values()), len(plain))
 
 
-def script_of_another(tree: Tree, entry: Entry, used: Container[str]) -> bool:
-    """Whether a file is a program for an interpreter that is not in use.
+def script_of_another(
+    tree: Tree, entry: Entry, used: Container[str], authored: Callable[[str], bool]
+) -> bool:
+    """Whether a file is a package's program for an interpreter that is not in use.
 
-    Kept for what lies beside it, it would bring a whole language along.
+    Kept for what lies beside it, it would bring a whole language along. What no package brought,
+    somebody wrote for this image: a CGI directory's scripts are meant to be run.
     """
     real = tree.resolve(entry.path).entry
-    if real is None or not real.executable:
+    if real is None or not real.executable or authored(real.path):
         return False
     with tree.open(real.path) as stream:
         head = stream.read(256)

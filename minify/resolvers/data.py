@@ -7,7 +7,7 @@ an absolute path means to use it. Both under size limits, and every rule says wh
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import BinaryIO
@@ -45,6 +45,7 @@ class _Index:
     singles: frozenset[str]
     paths: re.Pattern[bytes]
     touched: frozenset[str]
+    authored: Callable[[str], bool]
     done: set[str] = field(default_factory=set)
 
     def foreign(self, path: str) -> bool:
@@ -121,7 +122,7 @@ def _look(scene: Scene) -> _Index:
     pattern = rf"/(?:{tops})".encode("utf-8", "surrogateescape")
     homes = runtime_homes(tree, places)
     alone = frozenset(filter(None, singles))
-    return _Index(tree, places, homes, alone, re.compile(pattern), scene.touched)
+    return _Index(tree, places, homes, alone, re.compile(pattern), scene.touched, scene.authored)
 
 
 def _top(places: Places, name: str) -> str:
@@ -211,7 +212,11 @@ def _whole(index: _Index, folder: str, because: str) -> Iterator[Need | Finding]
 
 def _runnable(index: _Index, entry: Entry) -> bool:
     """Whether a file is code: reading a directory's data says nothing about it."""
-    return bool(LIBRARY.search(entry.path)) or script_of_another(index.tree, entry, index.touched)
+    return bool(LIBRARY.search(entry.path)) or _of_another(index, entry)
+
+
+def _of_another(index: _Index, entry: Entry) -> bool:
+    return script_of_another(index.tree, entry, index.touched, index.authored)
 
 
 # ---------------------------------------------------------------- named
@@ -306,7 +311,7 @@ def _named_folder(index: _Index, entry: Entry, path: str, found: Entry) -> Itera
         text = f"left out {weight.files} files, {weight.size} bytes, named by {entry.path}"
         yield Finding(NAMED, found.path, text)
         return
-    kept = [e for e in weight.entries if not script_of_another(index.tree, e, index.touched)]
+    kept = [e for e in weight.entries if not _of_another(index, e)]
     for below in kept:
         yield Need(below.path, Reason(NAMED, entry.path, path))
     if weight.files:
