@@ -27,6 +27,7 @@ class Places:
     generated: Globs
     bases: Globs
     scratch: Globs
+    settings: Globs
     commands: Globs
     quiet: Globs
     shells: tuple[str, ...]
@@ -50,6 +51,7 @@ def load_places() -> Places:
         generated=globs("generated"),
         bases=globs("bases"),
         scratch=globs("scratch"),
+        settings=globs("settings"),
         commands=globs("commands"),
         quiet=globs("quiet"),
         shells=tuple(data["shells"]),

@@ -77,6 +77,7 @@ MODULES = (
     "locales",
     "package",
     "plugins",
+    "companions",
     "shell",
     "calls",
     "java",

@@ -88,10 +88,11 @@ class Data:
                 yield from _of_program(index, entry)
             else:
                 yield from _beside(index, entry)
-                if b"\0" not in head:
-                    yield from _of_text(index, entry)
+                yield from _of_text(index, entry)
         elif entry.kind is Kind.FILE and _never_ran(index, entry):
             yield from _of_program(index, entry)
+        elif entry.kind is Kind.FILE and _never_read(index, entry):
+            yield from _of_text(index, entry)
 
 
 def _never_ran(index: _Index, entry: Entry) -> bool:
@@ -106,6 +107,13 @@ def _never_ran(index: _Index, entry: Entry) -> bool:
         return False
     with index.tree.opener(entry) as stream:
         return stream.read(4) == ELF
+
+
+def _never_read(index: _Index, entry: Entry) -> bool:
+    """Whether it holds settings that somebody wrote for this image, for another way to start it."""
+    if entry.size > index.places.limits["settings_file_bytes"] or index.foreign(entry.path):
+        return False
+    return index.places.settings.match(entry.path) and index.authored(entry.path)
 
 
 def make() -> Resolver:
@@ -271,8 +279,9 @@ def _of_text(index: _Index, entry: Entry) -> Iterator[Need | Finding]:
     if entry.size > index.places.limits["text_bytes"] or index.places.generated.match(entry.path):
         return
     text = COMMENT.sub(b"", index.tree.read(entry.path))
-    for path in _words(index, text):
-        yield from _named(index, entry, path, commands=not index.foreign(entry.path))
+    commands = entry.path in index.touched and not index.foreign(entry.path)
+    for path in _words(index, text) if b"\0" not in text[:4096] else ():
+        yield from _named(index, entry, path, commands=commands)
 
 
 def _named(index: _Index, entry: Entry, path: str, *, commands: bool) -> Iterator[Need | Finding]:
