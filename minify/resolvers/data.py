@@ -16,7 +16,14 @@ from minify.elf.header import read_elf
 from minify.model import Entry, Finding, KeepLevel, Kind, Reason
 from minify.packages.owners import above
 from minify.policies.facts import substitute, variables
-from minify.policies.places import Places, load_places, runtime_homes, script_of_another, weigh
+from minify.policies.places import (
+    Places,
+    Weight,
+    load_places,
+    runtime_homes,
+    script_of_another,
+    weigh,
+)
 from minify.resolvers import Need, Resolver, Scene
 from minify.tree import Tree, normalise
 
@@ -47,6 +54,13 @@ class _Index:
     touched: frozenset[str]
     authored: Callable[[str], bool]
     done: set[str] = field(default_factory=set)
+    weights: dict[str, Weight] = field(default_factory=dict)
+
+    def weigh(self, directory: str) -> Weight:
+        """Weigh a directory once: each one below it asks again how heavy the top is."""
+        if directory not in self.weights:
+            self.weights[directory] = weigh(self.tree, directory, self.foreign)
+        return self.weights[directory]
 
     def foreign(self, path: str) -> bool:
         """Whether a path belongs to a language's packages or run time, or is a leftover."""
@@ -195,7 +209,7 @@ def _beside(index: _Index, entry: Entry) -> Iterator[Need | Finding]:
     top = folder
     while not index.shared(up := top.rpartition("/")[0] or "/"):
         top = up
-    if weigh(index.tree, top, index.foreign).within(limits["top_bytes"], limits["top_files"]):
+    if index.weigh(top).within(limits["top_bytes"], limits["top_files"]):
         folder = top
     yield from _whole(index, folder, entry.path)
 
@@ -204,7 +218,7 @@ def _whole(index: _Index, folder: str, because: str) -> Iterator[Need | Finding]
     """Keep a directory; libraries only where the directory itself was listed."""
     if index.shared(folder) or not index.once(f"whole:{folder}:{folder == because}"):
         return
-    found = weigh(index.tree, folder, index.foreign)
+    found = index.weigh(folder)
     limits = index.places.limits
     if not found.within(limits["beside_bytes"], limits["beside_files"]):
         yield Finding(BESIDE, folder, f"left out {found.files} files, {found.size} bytes")
@@ -313,7 +327,7 @@ def _named_folder(index: _Index, entry: Entry, path: str, found: Entry) -> Itera
     yield Need(path, Reason(NAMED, entry.path, path))
     if index.shared(found.path) or not index.once(f"folder:{found.path}"):
         return
-    weight = weigh(index.tree, found.path, index.foreign)
+    weight = index.weigh(found.path)
     limits = index.places.limits
     most = limits["named_bytes" if entry.path in index.touched else "named_unseen_bytes"]
     if not weight.within(most, limits["named_files"]):
