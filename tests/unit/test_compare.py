@@ -103,3 +103,22 @@ def test_shape_blanks_what_varies() -> None:
         "id=01234567-89ab-cdef-0123-456789abcdef"
     )
     assert shape("no module named zoneinfo") != shape("no module named decimal")
+
+
+def test_a_reply_to_a_request_of_another_protocol_may_break_off_anywhere() -> None:
+    def said(text: str, error: str = "not HTTP: BadStatusLine") -> Behaviour:
+        return run(seen(text, protocol="tcp", error=error))
+
+    whole, part = said("OK ready\nNO error\nBYE\n"), said("OK ready\nNO error\n")
+    assert verdict(whole, whole, part) == []
+    assert verdict(part, part, whole) == []
+    assert verdict(whole, whole, said("OK re")) == [("GET /", "reply")]
+    assert verdict(whole, whole, said("OK other\n")) == [("GET /", "reply")]
+    assert verdict(whole, whole, said("")) == [("GET /", "reply")]
+    # What a probe asked for in the service's own words has to be all there.
+    assert verdict(said("a\nb\n", ""), said("a\nb\n", ""), said("a\n", "")) == [("GET /", "body")]
+
+
+def test_session_names_in_brackets_are_no_words() -> None:
+    assert shape("x user=<>, session=<TD0/axx>") == shape("x user=<>, session=<abcdEFGH>")
+    assert shape("x <b> y") == "x <b> y"
