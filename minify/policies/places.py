@@ -122,12 +122,17 @@ def script_of_another(
     real = tree.resolve(entry.path).entry
     if real is None or not real.executable or authored(real.path):
         return False
-    with tree.open(real.path) as stream:
+    places = interpreters(tree, real)
+    return bool(places) and all(tree.real(place) not in used for place in places)
+
+
+def interpreters(tree: Tree, script: Entry) -> tuple[str, ...]:
+    """Where the interpreter of a script may be; empty for what is no script (execve(2))."""
+    with tree.opener(script) as stream:
         head = stream.read(256)
     if not head.startswith(b"#!"):
-        return False
+        return ()
     words = head[2:].split(b"\n", 1)[0].decode("utf-8", "surrogateescape").split()
     named = [w.rpartition("/")[2] for w in words if "=" not in w and not w.startswith("-")]
     name = named[1] if named[:1] == ["env"] and len(named) > 1 else "".join(named[:1])
-    places = (f"/usr/local/bin/{name}", f"/usr/bin/{name}", f"/bin/{name}", *words[:1])
-    return all(tree.real(place) not in used for place in places)
+    return (f"/usr/local/bin/{name}", f"/usr/bin/{name}", f"/bin/{name}", *words[:1])

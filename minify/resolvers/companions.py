@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from minify.elf.loader import World, closure
 from minify.model import Entry, Finding, KeepLevel, Kind, Reason
 from minify.packages.sources import Sources, sources
-from minify.policies.places import Places, load_places, script_of_another
+from minify.policies.places import Places, interpreters, load_places
 from minify.resolvers import Need, Resolver, Scene
 from minify.resolvers.calls_text import INTERPRETERS
 from minify.resolvers.shell_data import DEFAULT_PATH
@@ -25,6 +25,8 @@ from minify.resolvers.shell_data import DEFAULT_PATH
 RULE = "companions"
 # Programs whose companions are a language's tools: its resolver knows what a program needs.
 LARGEST = 1 << 16  # bytes of a script or of settings that somebody wrote
+HELPER = re.compile(r"/usr/(?:local/)?lib(?:exec)?/.+")  # programs that others start
+LIBRARY = re.compile(r"\.so(?:\.[\w.]+)?$")
 WORD = re.compile(r"[\w.+-]+")
 LANGUAGES = (*(name for name, _ in INTERPRETERS), "java", "pwsh", "dotnet")
 
@@ -119,43 +121,56 @@ def make() -> Resolver:
 
 
 def _companions(index: _Index, entry: Entry, packages: Iterable[str]) -> Iterator[Need | Finding]:
-    """Keep the cheapest commands of some packages, up to the limits."""
+    """Keep the cheapest programs of some packages, up to the limits."""
     limits, left = index.places.limits, []
+    have = {_inode(index, path) for path in index.scene.touched}
     size, count = 0, 0
-    for cost, path in sorted(_commands(index, packages)):
+    ranked = sorted(
+        (_cost(index, needed, have), path, needed) for path, needed in _programs(index, packages)
+    )
+    for _, path, needed in ranked:
+        cost = _cost(index, needed, have)  # what came before may have brought the same libraries
         if cost > limits["companion_bytes"] or size + cost > limits["companions_bytes"]:
             left.append((path, cost))
             continue
+        have.update(_inode(index, one) for one in needed)
         size, count = size + cost, count + 1
         reason = Reason(RULE, entry.path, "comes with it")
         for name in (path, *index.links.get(path, ())):
             yield Need(name, reason)
     if count:
-        yield Finding(RULE, entry.path, f"kept {count} commands that come with it, {size} bytes")
+        yield Finding(RULE, entry.path, f"kept {count} programs that come with it, {size} bytes")
     if left:
         names = ", ".join(f"{path} ({cost} bytes)" for path, cost in left[:5])
         more = ", ..." if len(left) > 5 else ""
-        yield Finding(
-            RULE, entry.path, f"left out {len(left)} commands that come with it: {names}{more}"
-        )
+        text = f"left out {len(left)} programs that come with it: {names}{more}"
+        yield Finding(RULE, entry.path, text)
 
 
-def _commands(index: _Index, packages: Iterable[str]) -> Iterator[tuple[int, str]]:
-    """The commands of packages that could be run as things are, with what each would add."""
+def _programs(index: _Index, packages: Iterable[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The commands and helpers of packages that can be run as things are, and what they load."""
     tree = index.scene.tree
     for package in packages:
         for path in index.scene.owned.files_of(package):
-            if not index.command(path):
-                continue
             real = tree.resolve(path).entry
             if real is None or real.kind is not Kind.FILE or not real.executable:
                 continue
-            if not script_of_another(tree, real, index.scene.touched, lambda _: False):
-                yield _cost(index, real), path
+            if not (index.command(path) or HELPER.fullmatch(path)) or LIBRARY.search(path):
+                continue
+            places = interpreters(tree, real)
+            programs = [r for p in places if (r := tree.real(p))][:1] if places else [real.path]
+            for program in programs:
+                loaded = closure(index.world, program, secure=real.privileged).objects
+                yield path, tuple(sorted({real.path, program, *loaded}))
 
 
-def _cost(index: _Index, entry: Entry) -> int:
-    """Bytes of a program and of what it loads, as far as nothing that ran has them open."""
-    needed = {entry.path, *closure(index.world, entry.path, secure=entry.privileged).objects}
-    found = (index.scene.tree.get(path) for path in needed - index.scene.touched)
+def _inode(index: _Index, path: str) -> object:
+    """What tells a file from others: names of the same file (hard links) cost nothing."""
+    entry = index.scene.tree.get(path)
+    return entry.inode if entry is not None and entry.inode else path
+
+
+def _cost(index: _Index, needed: Iterable[str], have: Container[object]) -> int:
+    """Bytes of a program and of what it loads, as far as they are not there already."""
+    found = (index.scene.tree.get(path) for path in needed if _inode(index, path) not in have)
     return sum(e.size for e in found if e is not None)

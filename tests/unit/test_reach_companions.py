@@ -9,7 +9,7 @@ from minify.packages.sources import sources
 from minify.resolvers import Need, Scene
 from minify.resolvers.companions import make
 from tests.elf_kit import INTERP, elf
-from tests.kit import Content, Exec, Link, tree
+from tests.kit import Content, Exec, Link, Same, tree
 
 STATUS = """Package: cached
 Source: cache (1.2-3)
@@ -28,7 +28,7 @@ Essential: yes
 """
 FILES: Mapping[str, Content] = {
     INTERP: Exec(elf(soname="ld-linux-x86-64.so.2")),
-    "/lib/libbig.so.1": elf(soname="libbig.so.1") + b"\0" * (3 << 20),
+    "/lib/libbig.so.1": elf(soname="libbig.so.1") + b"\0" * (5 << 20),
     "/usr/sbin/cached": Exec(elf(interp=INTERP)),
     "/usr/bin/cacheadm": Exec(elf(interp=INTERP)),
     "/usr/bin/cacheviewer": Exec(elf(interp=INTERP, needed=["libbig.so.1"])),
@@ -42,7 +42,7 @@ FILES: Mapping[str, Content] = {
     "/usr/bin/ls": Exec(elf(interp=INTERP)),
     "/usr/bin/cat": Exec(elf(interp=INTERP)),
     "/bin/sh": Exec(elf(interp=INTERP)),
-    "/usr/bin/perl": Exec(elf(interp=INTERP)),
+    "/usr/bin/perl": Exec(elf(interp=INTERP) + b"\0" * (5 << 20)),
     "/start.sh": Exec(b"#!/bin/sh\nls\nexec cached -d\n"),
     "/var/lib/dpkg/status": STATUS,
     "/var/lib/dpkg/info/cached.list": "/usr/sbin/cached\n/usr/bin/cachereload\n",
@@ -80,12 +80,42 @@ def test_commands_of_the_same_source_that_cost_little() -> None:
 def test_a_library_that_is_in_use_anyway_costs_nothing() -> None:
     found, findings = asked(*STARTED, "/lib/libbig.so.1")
     assert "/usr/bin/cacheviewer" in found
-    assert not any("left out" in f.message for f in findings)
+    assert not any("/usr/bin/cacheviewer" in f.message for f in findings)
 
 
-def test_scripts_only_for_interpreters_in_use() -> None:
+def test_scripts_only_for_interpreters_in_use_or_small_ones() -> None:
     assert "/usr/bin/cachereport" not in asked(*STARTED)[0]
     assert "/usr/bin/cachereport" in asked(*STARTED, "/usr/bin/perl")[0]
+    small = {**FILES, "/usr/bin/perl": Exec(elf(interp=INTERP))}
+    assert "/usr/bin/cachereport" in asked(*STARTED, files=small)[0]
+    without = {path: data for path, data in FILES.items() if path != "/usr/bin/perl"}
+    assert "/usr/bin/cachereport" not in asked(*STARTED, files=without)[0]
+
+
+def test_private_helpers_come_too_and_libraries_do_not() -> None:
+    more: dict[str, Content] = {
+        **FILES,
+        "/usr/lib/cache/auth": Exec(elf(interp=INTERP)),
+        "/usr/lib/cache/plugin.so": Exec(elf()),
+        "/usr/share/cache/example": Exec(b"#!/bin/sh\n"),
+        "/var/lib/dpkg/info/cached.list": "/usr/sbin/cached\n/usr/lib/cache/auth\n"
+        "/usr/lib/cache/plugin.so\n/usr/share/cache/example\n",
+    }
+    found = asked(*STARTED, files=more)[0]
+    assert "/usr/lib/cache/auth" in found
+    assert not found & {"/usr/lib/cache/plugin.so", "/usr/share/cache/example"}
+
+
+def test_costs_are_counted_once() -> None:
+    big = elf(interp=INTERP) + b"\0" * (3 << 20)
+    names = [f"/usr/bin/cache{n}" for n in range(9)]
+    listed = {"/var/lib/dpkg/info/cached.list": "\n".join(("/usr/sbin/cached", *names))}
+    linked: dict[str, Content] = {names[0]: Exec(big), **{n: Same(names[0]) for n in names[1:]}}
+    assert set(names) <= asked(*STARTED, files={**FILES, **linked, **listed})[0]
+    single: dict[str, Content] = {name: Exec(big) for name in names}
+    found, findings = asked(*STARTED, files={**FILES, **single, **listed})
+    assert len(found & set(names)) == 2
+    assert any("left out" in f.message for f in findings)
 
 
 def test_only_what_the_author_named_has_companions() -> None:
