@@ -20,7 +20,8 @@ from minify.packages.sources import Sources, sources
 from minify.policies.places import Places, interpreters, load_places
 from minify.resolvers import Need, Resolver, Scene
 from minify.resolvers.calls_text import INTERPRETERS
-from minify.resolvers.shell_data import DEFAULT_PATH
+from minify.resolvers.shell_data import DEFAULT_PATH, SHELLS
+from minify.resolvers.shell_parse import first_words
 
 RULE = "companions"
 # Programs whose companions are a language's tools: its resolver knows what a program needs.
@@ -81,6 +82,18 @@ class _Index:
         told = self.scene.env.get("PATH", DEFAULT_PATH).split(":")
         return frozenset(r for f in told if f.startswith("/") and (r := self.scene.tree.real(f)))
 
+    @cached_property
+    def running(self) -> frozenset[object]:
+        """The files that are used anyway."""
+        return frozenset(_inode(self, path) for path in self.scene.touched)
+
+    def find(self, name: str) -> str | None:
+        """Find a command that is named without a path."""
+        tried = (
+            self.scene.tree.real(f"{f}/{name}") for f in sorted(self.folders) if "/" not in name
+        )
+        return next(filter(None, tried), None)
+
     def command(self, path: str) -> bool:
         """Whether a path is where everybody's commands are."""
         return self.places.commands.match(path) or path.rpartition("/")[0] in self.folders
@@ -123,7 +136,7 @@ def make() -> Resolver:
 def _companions(index: _Index, entry: Entry, packages: Iterable[str]) -> Iterator[Need | Finding]:
     """Keep the cheapest programs of some packages, up to the limits."""
     limits, left = index.places.limits, []
-    have = {_inode(index, path) for path in index.scene.touched}
+    have = set(index.running)
     size, count = 0, 0
     ranked = sorted(
         (_cost(index, needed, have), path, needed) for path, needed in _programs(index, packages)
@@ -157,11 +170,30 @@ def _programs(index: _Index, packages: Iterable[str]) -> Iterator[tuple[str, tup
                 continue
             if not (index.command(path) or HELPER.fullmatch(path)) or LIBRARY.search(path):
                 continue
-            places = interpreters(tree, real)
-            programs = [r for p in places if (r := tree.real(p))][:1] if places else [real.path]
-            for program in programs:
-                loaded = closure(index.world, program, secure=real.privileged).objects
-                yield path, tuple(sorted({real.path, program, *loaded}))
+            needed = _needed(index, real)
+            if needed:
+                yield path, needed
+
+
+def _needed(index: _Index, real: Entry) -> tuple[str, ...]:
+    """What a program needs to run, itself among it; empty where a language would come along."""
+    tree = index.scene.tree
+    places = interpreters(tree, real)
+    program = next(filter(None, map(tree.real, places)), None) if places else real.path
+    if program is None:
+        return ()
+    needed = {real.path, program, *closure(index.world, program, secure=real.privileged).objects}
+    small = index.places.limits["companion_interpreter_bytes"]
+    if (
+        places
+        and program not in index.scene.touched
+        and _cost(index, needed, index.running) > small
+    ):
+        return ()
+    if program.rpartition("/")[2] in SHELLS and real.size <= LARGEST:
+        found = (index.find(name) for name in first_words(tree.read(real.path)))
+        needed.update(filter(None, found))
+    return tuple(sorted(needed))
 
 
 def _inode(index: _Index, path: str) -> object:

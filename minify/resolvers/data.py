@@ -53,6 +53,7 @@ class _Index:
     paths: re.Pattern[bytes]
     touched: frozenset[str]
     authored: Callable[[str], bool]
+    used: frozenset[str]  # directories above what was touched
     done: set[str] = field(default_factory=set)
     weights: dict[str, Weight] = field(default_factory=dict)
 
@@ -144,7 +145,9 @@ def _look(scene: Scene) -> _Index:
     pattern = rf"/(?:{tops})".encode("utf-8", "surrogateescape")
     homes = runtime_homes(tree, places)
     alone = frozenset(filter(None, singles))
-    return _Index(tree, places, homes, alone, re.compile(pattern), scene.touched, scene.authored)
+    used = frozenset(above(scene.touched))
+    seen = (scene.touched, scene.authored, used)
+    return _Index(tree, places, homes, alone, re.compile(pattern), *seen)
 
 
 def _top(places: Places, name: str) -> str:
@@ -330,6 +333,8 @@ def _named_folder(index: _Index, entry: Entry, path: str, found: Entry) -> Itera
     weight = index.weigh(found.path)
     limits = index.places.limits
     most = limits["named_bytes" if entry.path in index.touched else "named_unseen_bytes"]
+    if found.path in index.used:  # and something of it was read: error pages in another language
+        most = max(most, limits["beside_bytes"])
     if not weight.within(most, limits["named_files"]):
         text = f"left out {weight.files} files, {weight.size} bytes, named by {entry.path}"
         yield Finding(NAMED, found.path, text)

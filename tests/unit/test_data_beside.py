@@ -245,6 +245,20 @@ def test_settings_for_another_way_to_start_name_what_is_needed_then() -> None:
     assert needs("/etc/other/p.conf") == set()  # a package's own, for whoever uses it
 
 
+def test_more_of_a_named_directory_that_something_was_read_from() -> None:
+    program = b"\x7fELF\0/usr/share/app/errors\0" + b"\0" * 60
+    big = "x" * (3 << 20)
+    german = "/usr/share/app/errors/de/404"
+    files: dict[str, Content] = {
+        "/usr/sbin/app": Exec(program),
+        german: big,
+        "/usr/share/app/errors/en/404": "x",
+    }
+    assert german not in kept(files, ["/usr/sbin/app"])
+    found = run(tree(files), ["/usr/sbin/app", "/usr/share/app/errors/en/404"])[0]
+    assert german in found
+
+
 def test_a_named_directory_has_the_scripts_that_somebody_put_there() -> None:
     files: dict[str, Content] = {
         "/etc/web/site.conf": "ScriptAlias /cgi-bin/ /usr/lib/cgi-bin/\n",

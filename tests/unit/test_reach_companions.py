@@ -92,6 +92,14 @@ def test_scripts_only_for_interpreters_in_use_or_small_ones() -> None:
     assert "/usr/bin/cachereport" not in asked(*STARTED, files=without)[0]
 
 
+def test_a_shell_script_costs_what_it_starts() -> None:
+    script = Exec(b"#!/bin/sh\ncacheadm status | perl -n\n")
+    assert (
+        "/usr/bin/cachereload"
+        not in asked(*STARTED, files={**FILES, "/usr/bin/cachereload": script})[0]
+    )
+
+
 def test_private_helpers_come_too_and_libraries_do_not() -> None:
     more: dict[str, Content] = {
         **FILES,
