@@ -28,6 +28,7 @@ class Places:
     bases: Globs
     scratch: Globs
     settings: Globs
+    building: Globs
     commands: Globs
     quiet: Globs
     shells: tuple[str, ...]
@@ -52,6 +53,7 @@ def load_places() -> Places:
         bases=globs("bases"),
         scratch=globs("scratch"),
         settings=globs("settings"),
+        building=globs("building"),
         commands=globs("commands"),
         quiet=globs("quiet"),
         shells=tuple(data["shells"]),

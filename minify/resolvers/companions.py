@@ -170,6 +170,8 @@ def _programs(index: _Index, packages: Iterable[str]) -> Iterator[tuple[str, tup
                 continue
             if not (index.command(path) or HELPER.fullmatch(path)) or LIBRARY.search(path):
                 continue
+            if index.places.building.match(path):
+                continue
             needed = _needed(index, real)
             if needed:
                 yield path, needed
