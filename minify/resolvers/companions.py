@@ -20,11 +20,12 @@ from minify.packages.sources import Sources, sources
 from minify.policies.places import Places, interpreters, load_places
 from minify.resolvers import Need, Resolver, Scene
 from minify.resolvers.calls_text import INTERPRETERS
-from minify.resolvers.shell_data import DEFAULT_PATH, SHELLS
+from minify.resolvers.shell_data import DEFAULT_PATH, SHELLS, WRAPPERS
 from minify.resolvers.shell_parse import first_words
 
 RULE = "companions"
-# Programs whose companions are a language's tools: its resolver knows what a program needs.
+# Programs that only start others (tini, gosu) are no service, and the companions of these are a
+# language's tools: its resolver knows what a program needs.
 LARGEST = 1 << 16  # bytes of a script or of settings that somebody wrote
 HELPER = re.compile(r"/usr/(?:local/)?lib(?:exec)?/.+")  # programs that others start
 LIBRARY = re.compile(r"\.so(?:\.[\w.]+)?$")
@@ -113,7 +114,7 @@ class Companions:
         name = entry.path.rpartition("/")[2]
         if entry.kind is not Kind.FILE or not entry.executable or entry.path not in scene.touched:
             return
-        if ".so" in name or name.startswith(LANGUAGES):
+        if ".so" in name or name.startswith(LANGUAGES) or name in WRAPPERS:
             return
         if self._index is None or self._index.scene is not scene:
             self._index = _Index(scene, load_places())
