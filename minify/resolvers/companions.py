@@ -24,12 +24,11 @@ from minify.resolvers.shell_data import DEFAULT_PATH, SHELLS, WRAPPERS
 from minify.resolvers.shell_parse import first_words
 
 RULE = "companions"
-# Programs that only start others (tini, gosu) are no service, and the companions of these are a
-# language's tools: its resolver knows what a program needs.
 LARGEST = 1 << 16  # bytes of a script or of settings that somebody wrote
 HELPER = re.compile(r"/usr/(?:local/)?lib(?:exec)?/.+")  # programs that others start
 LIBRARY = re.compile(r"\.so(?:\.[\w.]+)?$")
 WORD = re.compile(r"[\w.+-]+")
+# The companions of these are a language's tools: its resolver knows what a program needs.
 LANGUAGES = (*(name for name, _ in INTERPRETERS), "java", "pwsh", "dotnet")
 
 
