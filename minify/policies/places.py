@@ -27,6 +27,8 @@ class Places:
     generated: Globs
     bases: Globs
     scratch: Globs
+    settings: Globs
+    building: Globs
     commands: Globs
     quiet: Globs
     shells: tuple[str, ...]
@@ -50,6 +52,8 @@ def load_places() -> Places:
         generated=globs("generated"),
         bases=globs("bases"),
         scratch=globs("scratch"),
+        settings=globs("settings"),
+        building=globs("building"),
         commands=globs("commands"),
         quiet=globs("quiet"),
         shells=tuple(data["shells"]),
@@ -109,20 +113,28 @@ def weigh(tree: Tree, directory: str, skip: Callable[[str], bool]) -> Weight:
     return Weight(tuple(sorted(found, key=lambda e: e.path)), sum(inodes.values()), len(plain))
 
 
-def script_of_another(tree: Tree, entry: Entry, used: Container[str]) -> bool:
-    """Whether a file is a program for an interpreter that is not in use.
+def script_of_another(
+    tree: Tree, entry: Entry, used: Container[str], authored: Callable[[str], bool]
+) -> bool:
+    """Whether a file is a package's program for an interpreter that is not in use.
 
-    Kept for what lies beside it, it would bring a whole language along.
+    Kept for what lies beside it, it would bring a whole language along. What no package brought,
+    somebody wrote for this image: a CGI directory's scripts are meant to be run.
     """
     real = tree.resolve(entry.path).entry
-    if real is None or not real.executable:
+    if real is None or not real.executable or authored(real.path):
         return False
-    with tree.open(real.path) as stream:
+    places = interpreters(tree, real)
+    return bool(places) and all(tree.real(place) not in used for place in places)
+
+
+def interpreters(tree: Tree, script: Entry) -> tuple[str, ...]:
+    """Where the interpreter of a script may be; empty for what is no script (execve(2))."""
+    with tree.opener(script) as stream:
         head = stream.read(256)
     if not head.startswith(b"#!"):
-        return False
+        return ()
     words = head[2:].split(b"\n", 1)[0].decode("utf-8", "surrogateescape").split()
     named = [w.rpartition("/")[2] for w in words if "=" not in w and not w.startswith("-")]
     name = named[1] if named[:1] == ["env"] and len(named) > 1 else "".join(named[:1])
-    places = (f"/usr/local/bin/{name}", f"/usr/bin/{name}", f"/bin/{name}", *words[:1])
-    return all(tree.real(place) not in used for place in places)
+    return (f"/usr/local/bin/{name}", f"/usr/bin/{name}", f"/bin/{name}", *words[:1])

@@ -10,9 +10,11 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 from minify.model import Entry, Finding, ImageConfig, KeepLevel, Reason
+from minify.packages.owners import Ownership, owners
 from minify.tree import Tree
 
 
@@ -40,6 +42,15 @@ class Scene:
     listed: frozenset[str]
     level: KeepLevel
 
+    @cached_property
+    def owned(self) -> Ownership:
+        """Which package of the distribution owns what."""
+        return owners(self.tree)
+
+    def authored(self, path: str) -> bool:
+        """Whether no package brought a file, in an image that tells what its packages brought."""
+        return self.owned.known and self.owned.package_of(path) is None
+
 
 class Resolver(Protocol):
     """One kind of need. `level` is the narrowest keep level at which it is asked."""
@@ -66,12 +77,14 @@ MODULES = (
     "locales",
     "package",
     "plugins",
+    "companions",
     "shell",
     "calls",
     "java",
     "php",
     "ruby",
     "perl",
+    "erlang",
     "python",
     "node",
 )

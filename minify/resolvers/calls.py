@@ -16,7 +16,7 @@ from functools import cached_property
 
 from minify.model import Entry, Finding, KeepLevel, Kind, Reason
 from minify.policies.places import Places, load_places
-from minify.resolvers import Need, Resolver, Scene
+from minify.resolvers import Need, Resolver, Scene, calls_program
 from minify.resolvers.calls_text import commands, kind_of, whole
 
 RULE = "calls"
@@ -87,11 +87,15 @@ class Calls:
 
     def needs(self, scene: Scene, entry: Entry) -> Iterable[Need | Finding]:
         """Name the commands that a kept source file may start."""
-        if entry.kind is not Kind.FILE or not 8 <= entry.size <= LIMIT:
+        if entry.kind is not Kind.FILE or entry.size < 8:
             return
         if self._index is None or self._index.scene is not scene:
             self._index = _Index(scene, load_places())
         index, path = self._index, entry.path
+        if _own_program(index, entry):
+            yield from _of_program(index, entry)
+        if entry.size > LIMIT:
+            return
         library = index.places.vendored.match(path)
         if library and (not LIBRARIES.search(path) or NOT_LIBRARIES.search(path)):
             return
@@ -100,6 +104,27 @@ class Calls:
             return
         for name in _names(scene, path, kind, library=library):
             yield from _call(index, entry, name, library=library)
+
+
+def _own_program(index: _Index, entry: Entry) -> bool:
+    """Whether it is a compiled program that no package brought."""
+    if not entry.executable or entry.size > calls_program.LIMIT or ".so" in entry.path:
+        return False
+    if index.places.vendored.match(entry.path) or not index.scene.authored(entry.path):
+        return False
+    with index.scene.tree.opener(entry) as stream:
+        return stream.read(4) == b"\x7fELF"
+
+
+def _of_program(index: _Index, entry: Entry) -> Iterable[Need]:
+    """Of what comes with every system only what looks like a command line."""
+    known = index.scene.tree.facts("calls:program")
+    if entry.path not in known:
+        known[entry.path] = frozenset(calls_program.commands(index.scene.tree.read(entry.path)))
+    for name, sure in sorted(known[entry.path]):
+        found = index.find(name)
+        if found is not None and (sure or (index.installed(found) and len(name) > 2)):
+            yield Need(found, Reason(RULE, entry.path, f"starts {name}"))
 
 
 def _kind(index: _Index, entry: Entry) -> str:

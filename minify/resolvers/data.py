@@ -7,7 +7,7 @@ an absolute path means to use it. Both under size limits, and every rule says wh
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import BinaryIO
@@ -16,7 +16,14 @@ from minify.elf.header import read_elf
 from minify.model import Entry, Finding, KeepLevel, Kind, Reason
 from minify.packages.owners import above
 from minify.policies.facts import substitute, variables
-from minify.policies.places import Places, load_places, runtime_homes, script_of_another, weigh
+from minify.policies.places import (
+    Places,
+    Weight,
+    load_places,
+    runtime_homes,
+    script_of_another,
+    weigh,
+)
 from minify.resolvers import Need, Resolver, Scene
 from minify.tree import Tree, normalise
 
@@ -45,7 +52,16 @@ class _Index:
     singles: frozenset[str]
     paths: re.Pattern[bytes]
     touched: frozenset[str]
+    authored: Callable[[str], bool]
+    used: frozenset[str]  # directories above what was touched
     done: set[str] = field(default_factory=set)
+    weights: dict[str, Weight] = field(default_factory=dict)
+
+    def weigh(self, directory: str) -> Weight:
+        """Weigh a directory once: each one below it asks again how heavy the top is."""
+        if directory not in self.weights:
+            self.weights[directory] = weigh(self.tree, directory, self.foreign)
+        return self.weights[directory]
 
     def foreign(self, path: str) -> bool:
         """Whether a path belongs to a language's packages or run time, or is a leftover."""
@@ -87,10 +103,11 @@ class Data:
                 yield from _of_program(index, entry)
             else:
                 yield from _beside(index, entry)
-                if b"\0" not in head:
-                    yield from _of_text(index, entry)
+                yield from _of_text(index, entry)
         elif entry.kind is Kind.FILE and _never_ran(index, entry):
             yield from _of_program(index, entry)
+        elif entry.kind is Kind.FILE and _never_read(index, entry):
+            yield from _of_text(index, entry)
 
 
 def _never_ran(index: _Index, entry: Entry) -> bool:
@@ -107,6 +124,13 @@ def _never_ran(index: _Index, entry: Entry) -> bool:
         return stream.read(4) == ELF
 
 
+def _never_read(index: _Index, entry: Entry) -> bool:
+    """Whether it holds settings that somebody wrote for this image, for another way to start it."""
+    if entry.size > index.places.limits["settings_file_bytes"] or index.foreign(entry.path):
+        return False
+    return index.places.settings.match(entry.path) and index.authored(entry.path)
+
+
 def make() -> Resolver:
     """Make the resolver."""
     return Data()
@@ -121,7 +145,9 @@ def _look(scene: Scene) -> _Index:
     pattern = rf"/(?:{tops})".encode("utf-8", "surrogateescape")
     homes = runtime_homes(tree, places)
     alone = frozenset(filter(None, singles))
-    return _Index(tree, places, homes, alone, re.compile(pattern), scene.touched)
+    used = frozenset(above(scene.touched))
+    seen = (scene.touched, scene.authored, used)
+    return _Index(tree, places, homes, alone, re.compile(pattern), *seen)
 
 
 def _top(places: Places, name: str) -> str:
@@ -186,7 +212,7 @@ def _beside(index: _Index, entry: Entry) -> Iterator[Need | Finding]:
     top = folder
     while not index.shared(up := top.rpartition("/")[0] or "/"):
         top = up
-    if weigh(index.tree, top, index.foreign).within(limits["top_bytes"], limits["top_files"]):
+    if index.weigh(top).within(limits["top_bytes"], limits["top_files"]):
         folder = top
     yield from _whole(index, folder, entry.path)
 
@@ -195,7 +221,7 @@ def _whole(index: _Index, folder: str, because: str) -> Iterator[Need | Finding]
     """Keep a directory; libraries only where the directory itself was listed."""
     if index.shared(folder) or not index.once(f"whole:{folder}:{folder == because}"):
         return
-    found = weigh(index.tree, folder, index.foreign)
+    found = index.weigh(folder)
     limits = index.places.limits
     if not found.within(limits["beside_bytes"], limits["beside_files"]):
         yield Finding(BESIDE, folder, f"left out {found.files} files, {found.size} bytes")
@@ -211,7 +237,11 @@ def _whole(index: _Index, folder: str, because: str) -> Iterator[Need | Finding]
 
 def _runnable(index: _Index, entry: Entry) -> bool:
     """Whether a file is code: reading a directory's data says nothing about it."""
-    return bool(LIBRARY.search(entry.path)) or script_of_another(index.tree, entry, index.touched)
+    return bool(LIBRARY.search(entry.path)) or _of_another(index, entry)
+
+
+def _of_another(index: _Index, entry: Entry) -> bool:
+    return script_of_another(index.tree, entry, index.touched, index.authored)
 
 
 # ---------------------------------------------------------------- named
@@ -266,8 +296,9 @@ def _of_text(index: _Index, entry: Entry) -> Iterator[Need | Finding]:
     if entry.size > index.places.limits["text_bytes"] or index.places.generated.match(entry.path):
         return
     text = COMMENT.sub(b"", index.tree.read(entry.path))
-    for path in _words(index, text):
-        yield from _named(index, entry, path, commands=not index.foreign(entry.path))
+    commands = entry.path in index.touched and not index.foreign(entry.path)
+    for path in _words(index, text) if b"\0" not in text[:4096] else ():
+        yield from _named(index, entry, path, commands=commands)
 
 
 def _named(index: _Index, entry: Entry, path: str, *, commands: bool) -> Iterator[Need | Finding]:
@@ -299,14 +330,16 @@ def _named_folder(index: _Index, entry: Entry, path: str, found: Entry) -> Itera
     yield Need(path, Reason(NAMED, entry.path, path))
     if index.shared(found.path) or not index.once(f"folder:{found.path}"):
         return
-    weight = weigh(index.tree, found.path, index.foreign)
+    weight = index.weigh(found.path)
     limits = index.places.limits
     most = limits["named_bytes" if entry.path in index.touched else "named_unseen_bytes"]
+    if found.path in index.used:  # and something of it was read: error pages in another language
+        most = max(most, limits["beside_bytes"])
     if not weight.within(most, limits["named_files"]):
         text = f"left out {weight.files} files, {weight.size} bytes, named by {entry.path}"
         yield Finding(NAMED, found.path, text)
         return
-    kept = [e for e in weight.entries if not script_of_another(index.tree, e, index.touched)]
+    kept = [e for e in weight.entries if not _of_another(index, e)]
     for below in kept:
         yield Need(below.path, Reason(NAMED, entry.path, path))
     if weight.files:

@@ -22,8 +22,8 @@ NO_ALIAS = tuple(
 class LinksResolver:
     """Asks for the target of a kept symlink, and for every symlink that leads to a kept file.
 
-    Further names of a hard-linked file are not asked for: nothing can tell which one was used, and
-    a name that was used is kept by its touch.
+    Further names of a hard-linked program cost nothing (slapd is slappasswd, too) and are asked for
+    from `reach` on; of other files a name that was used is kept by its touch.
     """
 
     name = "links"
@@ -32,6 +32,7 @@ class LinksResolver:
     def __init__(self) -> None:
         self._tree: Tree | None = None
         self._aliases: dict[str, tuple[str, ...]] = {}
+        self._twins: dict[int, list[str]] = {}
 
     def needs(self, scene: Scene, entry: Entry) -> Iterable[Need | Finding]:
         """Name the target of a symlink, or the aliases of any other entry."""
@@ -41,8 +42,12 @@ class LinksResolver:
             return
         if self._tree is not scene.tree:
             self._tree, self._aliases = scene.tree, _aliases(scene.tree)
+            self._twins = _twins(scene.tree)
         for alias in self._aliases.get(entry.path, ()):
             yield Need(alias, Reason(self.name, entry.path, "another name of it"))
+        if scene.level is not KeepLevel.EXACT and entry.executable and entry.inode:
+            for twin in self._twins[entry.inode]:
+                yield Need(twin, Reason(self.name, entry.path, "the same program"))
 
 
 def _aliases(tree: Tree) -> dict[str, tuple[str, ...]]:
@@ -57,6 +62,15 @@ def _aliases(tree: Tree) -> dict[str, tuple[str, ...]]:
         if real is not None and real != "/":
             found.setdefault(real, []).append(path)
     return {real: tuple(paths) for real, paths in found.items()}
+
+
+def _twins(tree: Tree) -> dict[int, list[str]]:
+    """Index the names of hard-linked files."""
+    found: dict[int, list[str]] = {}
+    for path, entry in tree.entries.items():
+        if entry.inode:
+            found.setdefault(entry.inode, []).append(path)
+    return found
 
 
 def make() -> LinksResolver:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from minify.model import Entry, Finding, KeepLevel, Kind, Reason
-from minify.packages.owners import Ownership, above, owners, wheel_owners
+from minify.packages.owners import Ownership, above, wheel_owners
 from minify.policies.places import Places, Weight, load_places, runtime_homes, weigh
 from minify.resolvers import Need, Resolver, Scene
 from minify.tree import Tree, normalise
@@ -98,7 +98,7 @@ class OwnTree:
     def needs(self, scene: Scene, entry: Entry) -> Iterable[Need | Finding]:
         """Name the rest of the own tree, and the settings, that a kept file is part of."""
         if self._index is None or self._index.tree is not scene.tree:
-            self._index = _look(scene.tree)
+            self._index = _look(scene)
             yield from self._index.owned.findings
             yield from _strays(self._index)
             yield from _workdir(self._index, scene)
@@ -119,9 +119,8 @@ def make() -> Resolver:
     return OwnTree()
 
 
-def _look(tree: Tree) -> _Index:
-    places = load_places()
-    owned = owners(tree)
+def _look(scene: Scene) -> _Index:
+    places, tree, owned = load_places(), scene.tree, scene.owned
     shared = frozenset(above(owned.owner))
     wheels = wheel_owners(tree)
     return _Index(tree, places, owned, wheels, shared, runtime_homes(tree, places))

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from minify.model import Entry, Finding, KeepLevel, Kind, Reason
-from minify.packages.owners import Ownership, owners, package_dir, wheel_owners
+from minify.packages.owners import Ownership, package_dir, wheel_owners
 from minify.resolvers import Need, Resolver, Scene
 from minify.tree import Tree
 
@@ -37,7 +37,7 @@ class Package:
     def needs(self, scene: Scene, entry: Entry) -> Iterable[Need | Finding]:
         """Name every file of the packages that a touched file belongs to."""
         if self._index is None or self._index.tree is not scene.tree:
-            self._index = _Index(scene.tree, owners(scene.tree), wheel_owners(scene.tree))
+            self._index = _Index(scene.tree, scene.owned, wheel_owners(scene.tree))
             yield from self._index.system.findings
         if entry.kind is not Kind.FILE or entry.path not in scene.touched:
             return

@@ -69,6 +69,7 @@ class _Here:
     scene: Scene
     done: set[str] = field(default_factory=set)
     extra: set[str] = field(default_factory=set)
+    embedded: bool = False
     places: dict[tuple[str, frozenset[str]], list[str]] = field(default_factory=dict)
 
     def first(self, what: str) -> bool:
@@ -136,7 +137,10 @@ class Perl:
             self._here = _Here(scene)
         here = self._here
         if INTERPRETER.fullmatch(posixpath.basename(entry.path)):
-            if here.first("interpreter") and scene.tree.read(entry.path, 4) == b"\x7fELF":
+            library = ".so" in entry.path
+            if library and not here.embedded:
+                here.embedded, here.places = True, {}
+            if here.first(f"interpreter {library}") and _is_elf(scene, entry):
                 yield from _interpreter(here, entry.path)
             return
         if not _is_source(scene, entry):
@@ -156,6 +160,10 @@ def make() -> Resolver:
 
 def _need(path: str, because: str, detail: str) -> Need:
     return Need(path, Reason(RULE, because, detail))
+
+
+def _is_elf(scene: Scene, entry: Entry) -> bool:
+    return scene.tree.read(entry.path, 4) == b"\x7fELF"
 
 
 def _is_source(scene: Scene, entry: Entry) -> bool:
@@ -199,8 +207,9 @@ def _look(here: _Here, file: str) -> list[str]:
     tree = here.scene.tree
     tried = [f"{root}/{file}" for root in here.everywhere()]
     found = [path for path in tried if tree.is_file(path)]
-    # Debian's perl-base comes before the rest of the core in @INC, and has the same files.
-    base = any("/perl-base/" in path for path in found)
+    # Debian's perl-base comes before the rest of the core in @INC, and has the same files; the
+    # library, for programs with a Perl inside, does not look into perl-base.
+    base = not here.embedded and any("/perl-base/" in path for path in found)
     return [path for path in found if not (base and here.is_core(path))]
 
 
@@ -209,7 +218,7 @@ def _family(here: _Here, because: str, folder: str) -> Iterator[Need | Finding]:
     if not here.first(f"family {folder}"):
         return
     tree = here.scene.tree
-    bases = [root for root in here.roots if root.endswith("/perl-base")]
+    bases = [r for r in here.roots if r.endswith("/perl-base") and not here.embedded]
     for root in here.everywhere():
         real = tree.real(f"{root}/{folder}")
         if real is None or not tree.is_dir(real):
@@ -226,10 +235,9 @@ def _family(here: _Here, because: str, folder: str) -> Iterator[Need | Finding]:
 def _module(here: _Here, path: str, inside: str) -> Iterator[Need | Finding]:
     """A module: its compiled part, its auto-loaded subs, and the modules below its name."""
     stem = inside.removesuffix(".pm")
-    if stem == inside or not here.first(f"module {stem}"):
+    tree, in_base = here.scene.tree, "/perl-base/" in path
+    if stem == inside or not here.first(f"module {stem} {in_base}"):
         return
-    tree = here.scene.tree
-    in_base = "/perl-base/" in path
     for root in here.everywhere():
         folder = f"{root}/auto/{stem}"
         if in_base and root in here.core:

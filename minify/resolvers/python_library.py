@@ -18,6 +18,11 @@ from minify.resolvers.python_work import RULE, Work, need
 INTERPRETER = re.compile(r"(?:lib)?(?:python|pypy)(?:(\d)(\.\d+)?)?[a-z]*(?:-c)?(?:\.so[.\d]*)?")
 APP_OPTIONS = ("-m", "-A", "--app", "-k", "--worker-class")
 PLAIN_VARIABLES = ("HOSTNAME", "HOME", "USER", "TERM", "LANG", "PATH", "PWD")
+# Commands that setuptools or Debian wrote, and importlib.metadata.
+REQUIRED = re.compile(
+    rb"(?:\b__requires__\s*=|\b(?:load_entry_point|distribution|version|metadata)\()\s*"
+    rb"['\"]([A-Za-z][\w.-]*)"
+)
 
 
 def interpreter(work: Work, entry: Entry) -> Iterator[Need]:
@@ -167,6 +172,17 @@ def _distribution(work: Work, place: Place, top: str, because: str) -> Iterator[
     for site in work.site_roots:
         for dist in work.distributions[site].all:
             yield from _plugins(work, dist, because, lambda g: g.partition(".")[0] == top)
+
+
+def required(work: Work, text: bytes, because: str) -> Iterator[Need]:
+    """What a script asks for by the name of its distribution: metadata, and its entry points."""
+    names = {name.decode().lower() for name in REQUIRED.findall(text)}
+    for site in work.site_roots if names else ():
+        for dist in work.distributions[site].all:
+            if dist.name in {re.sub(r"[-_.]+", "_", name) for name in names}:
+                yield need(dist.path, because, f"metadata of {dist.name}")
+                yield from work.whole(dist.path, because)
+                yield from _plugins(work, dist, because, lambda _group: True)
 
 
 def _top(work: Work, place: Place, top: str, because: str) -> Iterator[Need]:

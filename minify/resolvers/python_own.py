@@ -19,6 +19,7 @@ from minify.resolvers.python_imports import (
     scan,
     strings,
 )
+from minify.resolvers.python_library import required
 from minify.resolvers.python_work import BINARY_LIMIT, RULE, Work, need
 
 SETTINGS = (".ini", ".cfg", ".conf", ".toml", ".yaml", ".yml", ".json")
@@ -39,6 +40,7 @@ def own(work: Work, entry: Entry) -> Iterator[Need | Finding]:
     if source.trouble:
         yield Finding(RULE, path, source.trouble)
     yield from _follow(work, source, path)
+    yield from required(work, text, path)
 
 
 def _follow(work: Work, source: Source, path: str) -> Iterator[Need]:

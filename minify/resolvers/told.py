@@ -171,7 +171,8 @@ def _folder(index: _Index, folder: str, told: _Told, reason: Reason) -> Iterator
         text = f"left out {weight.files} files, {weight.size} bytes, named by {told.where}"
         yield Finding(RULE, folder, text)
         return
-    other = partial(script_of_another, index.scene.tree, used=index.scene.touched)
+    scene = index.scene
+    other = partial(script_of_another, scene.tree, used=scene.touched, authored=scene.authored)
     kept = [e for e in weight.entries if not other(e)]
     for below in kept:
         yield Need(below.path, reason)

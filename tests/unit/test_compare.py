@@ -124,3 +124,22 @@ def test_runs_agree_when_there_is_no_noise_at_all(other: Behaviour, same: bool) 
 def test_numbers_in_logs_and_names_of_files_are_no_noise() -> None:
     one = run(seen(), log=("started in 12 ms",), written=("/tmp/a.17",))
     assert agree(one, run(seen(), log=("started in 9 ms",), written=("/tmp/a.18",)))
+
+
+def test_a_reply_to_a_request_of_another_protocol_may_break_off_anywhere() -> None:
+    def said(text: str, error: str = "not HTTP: BadStatusLine") -> Behaviour:
+        return run(seen(text, protocol="tcp", error=error))
+
+    whole, part = said("OK ready\nNO error\nBYE\n"), said("OK ready\nNO error\n")
+    assert verdict(whole, whole, part) == []
+    assert verdict(part, part, whole) == []
+    assert verdict(whole, whole, said("OK re")) == [("GET /", "reply")]
+    assert verdict(whole, whole, said("OK other\n")) == [("GET /", "reply")]
+    assert verdict(whole, whole, said("")) == [("GET /", "reply")]
+    # What a probe asked for in the service's own words has to be all there.
+    assert verdict(said("a\nb\n", ""), said("a\nb\n", ""), said("a\n", "")) == [("GET /", "body")]
+
+
+def test_session_names_in_brackets_are_no_words() -> None:
+    assert shape("x user=<>, session=<TD0/axx>") == shape("x user=<>, session=<abcdEFGH>")
+    assert shape("x <b> y") == "x <b> y"

@@ -222,3 +222,51 @@ def test_data_of_a_program_that_is_kept_because_a_script_may_start_it() -> None:
         found = {n.path for n in Data().needs(scene, files.entries[path]) if isinstance(n, Need)}
         assert ("/usr/share/ocr/5/eng.data" in found) is wanted, path
     assert "/usr/share/ocr/5/eng.data" not in run(files, [program])[0]
+
+
+def test_settings_for_another_way_to_start_name_what_is_needed_then() -> None:
+    files: dict[str, Content] = {
+        "/app/conf/plain.conf": "x",
+        "/app/conf/secure.conf": "plugin /usr/lib/app/auth.so\nrun /usr/bin/tool\n",
+        "/usr/lib/app/auth.so": ELF,
+        "/usr/bin/tool": Exec(b"x"),
+        "/etc/other/p.conf": "plugin /usr/lib/app/other.so\n",
+        "/usr/lib/app/other.so": ELF,
+        "/var/lib/dpkg/info/other.list": "/etc/other/p.conf\n/usr/lib/app/auth.so\n",
+    }
+    made = tree(files)
+    nobody: frozenset[str] = frozenset()
+    scene = Scene(made, ImageConfig(), {}, frozenset(), nobody, nobody, KeepLevel.REACH)
+
+    def needs(path: str) -> set[str]:
+        return {n.path for n in Data().needs(scene, made.entries[path]) if isinstance(n, Need)}
+
+    assert needs("/app/conf/secure.conf") == {"/usr/lib/app/auth.so"}
+    assert needs("/etc/other/p.conf") == set()  # a package's own, for whoever uses it
+
+
+def test_more_of_a_named_directory_that_something_was_read_from() -> None:
+    program = b"\x7fELF\0/usr/share/app/errors\0" + b"\0" * 60
+    big = "x" * (3 << 20)
+    german = "/usr/share/app/errors/de/404"
+    files: dict[str, Content] = {
+        "/usr/sbin/app": Exec(program),
+        german: big,
+        "/usr/share/app/errors/en/404": "x",
+    }
+    assert german not in kept(files, ["/usr/sbin/app"])
+    found = run(tree(files), ["/usr/sbin/app", "/usr/share/app/errors/en/404"])[0]
+    assert german in found
+
+
+def test_a_named_directory_has_the_scripts_that_somebody_put_there() -> None:
+    files: dict[str, Content] = {
+        "/etc/web/site.conf": "ScriptAlias /cgi-bin/ /usr/lib/cgi-bin/\n",
+        "/usr/lib/cgi-bin/ours.cgi": Exec(b"#!/usr/bin/perl\n"),
+        "/usr/lib/cgi-bin/theirs.cgi": Exec(b"#!/usr/bin/perl\n"),
+        "/usr/bin/perl": Exec(ELF),
+        "/var/lib/dpkg/info/web.list": "/usr/lib/cgi-bin\n/usr/lib/cgi-bin/theirs.cgi\n",
+    }
+    found = kept(files, ["/etc/web/site.conf"])
+    assert "/usr/lib/cgi-bin/ours.cgi" in found
+    assert "/usr/lib/cgi-bin/theirs.cgi" not in found

@@ -8,9 +8,9 @@ from minify.tree import Tree
 from tests.kit import Exec, Link, Same, tree
 
 
-def ask(made: Tree, path: str) -> list[str]:
+def ask(made: Tree, path: str, level: KeepLevel = KeepLevel.EXACT) -> list[str]:
     nothing: frozenset[str] = frozenset()
-    scene = Scene(made, ImageConfig(), {}, frozenset(), nothing, nothing, KeepLevel.EXACT)
+    scene = Scene(made, ImageConfig(), {}, frozenset(), nothing, nothing, level)
     answers = list(links.make().needs(scene, made.entries[path]))
     assert all(isinstance(a, Need) for a in answers)
     return [a.path for a in answers if isinstance(a, Need)]
@@ -52,9 +52,13 @@ def test_names_nobody_uses_are_left_out() -> None:
     assert ask(made, "/etc/init.d/x") == []
 
 
-def test_hard_link_twins_are_not_kept() -> None:
-    made = tree({"/bin/perl": Exec(b"x"), "/bin/perl5": Same("/bin/perl")})
+def test_hard_link_twins_of_programs_are_kept_from_reach_on() -> None:
+    made = tree(
+        {"/bin/perl": Exec(b"x"), "/bin/perl5": Same("/bin/perl"), "/a": "x", "/b": Same("/a")}
+    )
     assert ask(made, "/bin/perl") == []
+    assert "/bin/perl5" in ask(made, "/bin/perl", KeepLevel.REACH)
+    assert ask(made, "/a", KeepLevel.REACH) == []
 
 
 def test_links_to_the_root_are_no_alias() -> None:

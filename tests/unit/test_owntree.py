@@ -153,3 +153,12 @@ def test_settings_of_a_package_in_use_and_beside_settings_in_use() -> None:
     paths, findings = kept({"/etc/nginx/conf.d/lazy.conf": "x"}, ["/etc/nginx/nginx.conf"])
     assert "/etc/nginx/conf.d/lazy.conf" in paths
     assert any(f.path == "/etc/nginx" and "kept" in f.message for f in findings)
+
+
+def test_hooks_for_other_programs_are_no_settings() -> None:
+    hooks = ("/etc/resolvconf/update-libc.d/nginx", "/etc/ppp/ip-up.d/nginx")
+    listed = str(BASE["/var/lib/dpkg/info/nginx.list"]) + "\n".join(hooks)
+    files: dict[str, Content] = {path: Exec(b"#!/bin/sh\ninvoke-rc.d nginx\n") for path in hooks}
+    paths, _ = kept({**files, "/var/lib/dpkg/info/nginx.list": listed}, ["/usr/sbin/nginx"])
+    assert "/etc/nginx/mime.types" in paths
+    assert not paths & set(hooks)

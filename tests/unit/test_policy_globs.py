@@ -80,5 +80,7 @@ def test_scripts_of_interpreters_in_use() -> None:
         }
     )
     for path, foreign in (("/a", True), ("/b", True), ("/c", False), ("/usr/bin/perl", False)):
-        assert script_of_another(files, files.entries[path], frozenset()) is foreign
-        assert not script_of_another(files, files.entries[path], frozenset({"/usr/bin/perl"}))
+        entry, nobody = files.entries[path], frozenset[str]()
+        assert script_of_another(files, entry, nobody, lambda _: False) is foreign
+        assert not script_of_another(files, entry, frozenset({"/usr/bin/perl"}), lambda _: False)
+        assert not script_of_another(files, entry, nobody, lambda _: True)

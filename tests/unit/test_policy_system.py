@@ -52,6 +52,8 @@ def test_directories_of_other_users_are_kept_empty_at_reach() -> None:
     entries["/var/cache/app"] = replace(entries["/var/cache/app"], uid=33)
     entries["/var/cache/app/deep"] = replace(entries["/var/cache/app/deep"], uid=33)
     entries["/var/spool/all"] = replace(entries["/var/spool/all"], mode=0o1777)
+    entries["/var/spool"] = replace(entries["/var/spool"], mode=0o775)  # for any user: group 0
     owned = Tree(entries, files.opener)
     assert kept(owned, "/usr/bin") == set()
-    assert kept(owned, "/usr/bin", KeepLevel.REACH) == {"/var/cache/app", "/var/spool/all"}
+    expected = {"/var/cache/app", "/var/spool", "/var/spool/all"}
+    assert kept(owned, "/usr/bin", KeepLevel.REACH) == expected

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +11,7 @@ from minify.model import ImageConfig, KeepLevel
 from minify.resolvers import Need, Scene
 from minify.resolvers.calls import make
 from minify.resolvers.calls_text import commands, kind_of
+from minify.tree import Tree
 from tests.kit import Content, Exec, tree
 
 TOOLS: dict[str, Content] = {f"/usr/bin/{n}": Exec(b"\x7fELF")
@@ -67,3 +69,23 @@ def test_kinds_of_source() -> None:
     assert kind_of("/usr/bin/tool", b"#!/bin/sh\n") == ""
     assert kind_of("/app/Makefile", b"") == ""
     assert list(commands("python", b"x = 'id'")) == []
+
+
+def test_commands_in_the_strings_of_an_own_program() -> None:
+    start = b"\x7fELF\0popen\0"
+    text = start + b"date -u -d @0\0nice -n 5 id\0tr is short\0convert\0find the answer\0"
+    listed = {"/var/lib/dpkg/info/x.list": "/usr/bin/theirs\n/usr/bin/date\n"}
+    base = {f"/usr/bin/{name}": 0 for name in ("date", "id", "tr", "find", "nice")}
+
+    def found(path: str, data: bytes) -> set[str]:
+        made = tree({**TOOLS, **listed, path: Exec(data)})
+        entries = {p: replace(e, layer=base.get(p, 1)) for p, e in made.entries.items()}
+        made = Tree(entries, made.opener)
+        scene = Scene(made, ImageConfig(), {}, frozenset(), frozenset(), frozenset(),
+                      KeepLevel.REACH)  # fmt: skip
+        items = make().needs(scene, made.entries[path])
+        return {item.path.rpartition("/")[2] for item in items if isinstance(item, Need)}
+
+    assert found("/app/server", text) == {"date", "nice", "id", "convert"}
+    assert found("/usr/bin/theirs", text) == set()  # a package's: it says itself what it needs
+    assert found("/app/server", text.replace(b"popen", b"other")) == set()

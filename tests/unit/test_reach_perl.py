@@ -164,6 +164,18 @@ def test_the_first_of_two_core_folders_wins() -> None:
     assert ask(extra, f"{base}/POSIX.pm")[0] == {f"{base}/auto/POSIX/POSIX.so"}
 
 
+def test_a_program_with_a_perl_inside_does_not_look_into_perl_base() -> None:
+    base = "/usr/lib/x86_64-linux-gnu/perl-base"
+    library = "/usr/lib/x86_64-linux-gnu/libperl.so.5.36.0"
+    extra: dict[str, Content] = {
+        library: b"\x7fELF", f"{base}/strict.pm": "", f"{base}/Config.pm": "",
+    }  # fmt: skip
+    assert {f"{PRIV}/strict.pm", f"{ARCH}/Config.pm"} <= ask(extra, library)[0]
+    found = ask(extra, "/usr/bin/perl")[0]
+    assert f"{base}/strict.pm" in found
+    assert f"{PRIV}/strict.pm" not in found
+
+
 def test_library_follows_what_it_loads() -> None:
     assert f"{PRIV}/Text/Tabs.pm" in ask({}, f"{PRIV}.0/Text/Wrap.pm")[0]
 

@@ -409,3 +409,25 @@ def test_commands_of_a_reached_distribution_are_kept() -> None:
     assert {p for p in kept if p.startswith("/venv/bin/")} == {
         "/venv/bin/jobs", "/venv/bin/jobs-admin"
     }  # fmt: skip
+
+
+def test_a_command_asks_for_its_distribution_by_name() -> None:
+    site = "/usr/lib/python3/dist-packages"
+    info = f"{site}/night_watch-4.2.egg-info"
+    script = """#!/usr/bin/python3
+__requires__ = 'night-watch==4.2'
+from importlib.metadata import distribution
+"""
+    files: dict[str, Content] = {
+        "/usr/bin/watchd": Exec(script.encode()),
+        f"{info}/PKG-INFO": "",
+        f"{info}/top_level.txt": "night\n",
+        f"{info}/entry_points.txt": "[console_scripts]\nwatchd = night.daemon:main\n",
+        f"{site}/night/__init__.py": "",
+        f"{site}/night/daemon.py": "import wave\n",
+        f"{site}/other-1.egg-info/PKG-INFO": "",
+    }
+    kept, _ = reach(files, ["/usr/bin/watchd", f"{LIB}/os.py"])
+    assert {f"{info}/PKG-INFO", f"{info}/entry_points.txt", f"{site}/night/daemon.py"} <= kept
+    assert f"{LIB}/wave.py" in kept
+    assert f"{site}/other-1.egg-info/PKG-INFO" not in kept

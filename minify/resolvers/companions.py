@@ -1,0 +1,210 @@
+"""Commands that come with a service: what its source package has beside the program that ran.
+
+`varnishadm`, `rabbitmqctl`, `pg_dump`: nothing names them and no probe runs them, but whoever
+operates the service starts them inside the container. Only for programs that the image's author
+named (command line, health check, own scripts and settings that were read): what those start in
+their turn, as a compiler, is their own affair. What would bring much along is left out and told.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Container, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from minify.elf.loader import World, closure
+from minify.model import Entry, Finding, KeepLevel, Kind, Reason
+from minify.packages.sources import Sources, sources
+from minify.policies.places import Places, interpreters, load_places
+from minify.resolvers import Need, Resolver, Scene
+from minify.resolvers.calls_text import INTERPRETERS
+from minify.resolvers.shell_data import DEFAULT_PATH, SHELLS, WRAPPERS
+from minify.resolvers.shell_parse import first_words
+
+RULE = "companions"
+LARGEST = 1 << 16  # bytes of a script or of settings that somebody wrote
+HELPER = re.compile(r"/usr/(?:local/)?lib(?:exec)?/.+")  # programs that others start
+LIBRARY = re.compile(r"\.so(?:\.[\w.]+)?$")
+WORD = re.compile(r"[\w.+-]+")
+# The companions of these are a language's tools: its resolver knows what a program needs.
+LANGUAGES = (*(name for name, _ in INTERPRETERS), "java", "pwsh", "dotnet")
+
+
+@dataclass
+class _Index:
+    """What is known about one scene; `done` names sources dealt with."""
+
+    scene: Scene
+    places: Places
+    done: set[str] = field(default_factory=set)
+
+    @cached_property
+    def sources(self) -> Sources:
+        """Which packages belong together."""
+        return sources(self.scene.tree)
+
+    @cached_property
+    def told(self) -> frozenset[str]:
+        """The programs that the image's author names, in command lines and files that were read."""
+        scene, config = self.scene, self.scene.config
+        check = config.healthcheck.test if config.healthcheck else ()
+        words = set(WORD.findall(" ".join((*config.entrypoint, *config.cmd, *check))))
+        for path in scene.touched:
+            entry = scene.tree.get(path)
+            if entry is not None and entry.size <= LARGEST and scene.authored(path):
+                words.update(WORD.findall(scene.tree.read(path).decode("latin-1")))
+        folders = scene.env.get("PATH", DEFAULT_PATH).split(":")
+        named = (f"{folder}/{word}" for folder in folders for word in words)
+        return frozenset(filter(None, map(scene.tree.real, named)))
+
+    @cached_property
+    def world(self) -> World:
+        """The tree as the loader sees it."""
+        env = self.scene.env
+        return World(self.scene.tree, env.get("LD_LIBRARY_PATH", ""), cwd=self.scene.config.workdir)
+
+    @cached_property
+    def links(self) -> dict[str, list[str]]:
+        """Links among the commands that no package owns (alternatives), by where they lead."""
+        found: dict[str, list[str]] = defaultdict(list)
+        for path, entry in self.scene.tree.entries.items():
+            if entry.kind is Kind.SYMLINK and self.command(path) and self.scene.authored(path):
+                real = self.scene.tree.real(path)
+                if real is not None:
+                    found[real].append(path)
+        return found
+
+    @cached_property
+    def folders(self) -> frozenset[str]:
+        """Where commands are looked up beside the usual places."""
+        told = self.scene.env.get("PATH", DEFAULT_PATH).split(":")
+        return frozenset(r for f in told if f.startswith("/") and (r := self.scene.tree.real(f)))
+
+    @cached_property
+    def running(self) -> frozenset[object]:
+        """The files that are used anyway."""
+        return frozenset(_inode(self, path) for path in self.scene.touched)
+
+    def find(self, name: str) -> str | None:
+        """Find a command that is named without a path."""
+        tried = (
+            self.scene.tree.real(f"{f}/{name}") for f in sorted(self.folders) if "/" not in name
+        )
+        return next(filter(None, tried), None)
+
+    def command(self, path: str) -> bool:
+        """Whether a path is where everybody's commands are."""
+        return self.places.commands.match(path) or path.rpartition("/")[0] in self.folders
+
+
+class Companions:
+    """Resolver of the commands that belong to a service that ran."""
+
+    name = RULE
+    level = KeepLevel.REACH
+
+    def __init__(self) -> None:
+        self._index: _Index | None = None
+
+    def needs(self, scene: Scene, entry: Entry) -> Iterable[Need | Finding]:
+        """Name the commands built from the source of a program that ran."""
+        name = entry.path.rpartition("/")[2]
+        if entry.kind is not Kind.FILE or not entry.executable or entry.path not in scene.touched:
+            return
+        if ".so" in name or name.startswith(LANGUAGES) or name in WRAPPERS:
+            return
+        if self._index is None or self._index.scene is not scene:
+            self._index = _Index(scene, load_places())
+        index = self._index
+        package = scene.owned.package_of(entry.path)
+        if package is None or entry.path not in index.told:
+            return
+        if package in index.sources.base or package in index.done:
+            return
+        packages = index.sources.together(package)
+        index.done.update(packages)
+        yield from _companions(index, entry, packages)
+
+
+def make() -> Resolver:
+    """Make the resolver."""
+    return Companions()
+
+
+def _companions(index: _Index, entry: Entry, packages: Iterable[str]) -> Iterator[Need | Finding]:
+    """Keep the cheapest programs of some packages, up to the limits."""
+    limits, left = index.places.limits, []
+    have = set(index.running)
+    size, count = 0, 0
+    ranked = sorted(
+        (_cost(index, needed, have), path, needed) for path, needed in _programs(index, packages)
+    )
+    for _, path, needed in ranked:
+        cost = _cost(index, needed, have)  # what came before may have brought the same libraries
+        if cost > limits["companion_bytes"] or size + cost > limits["companions_bytes"]:
+            left.append((path, cost))
+            continue
+        have.update(_inode(index, one) for one in needed)
+        size, count = size + cost, count + 1
+        reason = Reason(RULE, entry.path, "comes with it")
+        for name in (path, *index.links.get(path, ())):
+            yield Need(name, reason)
+    if count:
+        yield Finding(RULE, entry.path, f"kept {count} programs that come with it, {size} bytes")
+    if left:
+        names = ", ".join(f"{path} ({cost} bytes)" for path, cost in left[:5])
+        more = ", ..." if len(left) > 5 else ""
+        text = f"left out {len(left)} programs that come with it: {names}{more}"
+        yield Finding(RULE, entry.path, text)
+
+
+def _programs(index: _Index, packages: Iterable[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The commands and helpers of packages that can be run as things are, and what they load."""
+    tree = index.scene.tree
+    for package in packages:
+        for path in index.scene.owned.files_of(package):
+            real = tree.resolve(path).entry
+            if real is None or real.kind is not Kind.FILE or not real.executable:
+                continue
+            if not (index.command(path) or HELPER.fullmatch(path)) or LIBRARY.search(path):
+                continue
+            if index.places.building.match(path):
+                continue
+            needed = _needed(index, real)
+            if needed:
+                yield path, needed
+
+
+def _needed(index: _Index, real: Entry) -> tuple[str, ...]:
+    """What a program needs to run, itself among it; empty where a language would come along."""
+    tree = index.scene.tree
+    places = interpreters(tree, real)
+    program = next(filter(None, map(tree.real, places)), None) if places else real.path
+    if program is None:
+        return ()
+    needed = {real.path, program, *closure(index.world, program, secure=real.privileged).objects}
+    small = index.places.limits["companion_interpreter_bytes"]
+    if (
+        places
+        and program not in index.scene.touched
+        and _cost(index, needed, index.running) > small
+    ):
+        return ()
+    if program.rpartition("/")[2] in SHELLS and real.size <= LARGEST:
+        found = (index.find(name) for name in first_words(tree.read(real.path)))
+        needed.update(filter(None, found))
+    return tuple(sorted(needed))
+
+
+def _inode(index: _Index, path: str) -> object:
+    """What tells a file from others: names of the same file (hard links) cost nothing."""
+    entry = index.scene.tree.get(path)
+    return entry.inode if entry is not None and entry.inode else path
+
+
+def _cost(index: _Index, needed: Iterable[str], have: Container[object]) -> int:
+    """Bytes of a program and of what it loads, as far as they are not there already."""
+    found = (index.scene.tree.get(path) for path in needed if _inode(index, path) not in have)
+    return sum(e.size for e in found if e is not None)

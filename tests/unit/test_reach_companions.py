@@ -1,0 +1,155 @@
+"""Commands that come with a service: those of its source package, while they cost little."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from minify.model import Finding, ImageConfig, KeepLevel
+from minify.packages.sources import sources
+from minify.resolvers import Need, Scene
+from minify.resolvers.companions import make
+from tests.elf_kit import INTERP, elf
+from tests.kit import Content, Exec, Link, Same, tree
+
+STATUS = """Package: cached
+Source: cache (1.2-3)
+Priority: optional
+Description: a service
+ of many lines: with colons
+
+Package: cache-tools
+Source: cache (1.2-3)
+
+Package: other
+Priority: optional
+
+Package: coreutils
+Essential: yes
+"""
+FILES: Mapping[str, Content] = {
+    INTERP: Exec(elf(soname="ld-linux-x86-64.so.2")),
+    "/lib/libbig.so.1": elf(soname="libbig.so.1") + b"\0" * (5 << 20),
+    "/usr/sbin/cached": Exec(elf(interp=INTERP)),
+    "/usr/bin/cacheadm": Exec(elf(interp=INTERP)),
+    "/usr/bin/cacheviewer": Exec(elf(interp=INTERP, needed=["libbig.so.1"])),
+    "/usr/bin/cachereport": Exec(b"#!/usr/bin/perl\n"),
+    "/usr/bin/cachereload": Exec(b"#!/bin/sh\n"),
+    "/usr/bin/cachelist.1": Exec(elf(interp=INTERP)),
+    "/usr/bin/cachelist": Link("/etc/alternatives/cachelist"),
+    "/etc/alternatives/cachelist": Link("/usr/bin/cachelist.1"),
+    "/usr/bin/other": Exec(elf(interp=INTERP)),
+    "/usr/bin/helper": Exec(elf(interp=INTERP)),
+    "/usr/bin/ls": Exec(elf(interp=INTERP)),
+    "/usr/bin/cat": Exec(elf(interp=INTERP)),
+    "/bin/sh": Exec(elf(interp=INTERP)),
+    "/usr/bin/perl": Exec(elf(interp=INTERP) + b"\0" * (5 << 20)),
+    "/start.sh": Exec(b"#!/bin/sh\nls\nexec cached -d\n"),
+    "/var/lib/dpkg/status": STATUS,
+    "/var/lib/dpkg/info/cached.list": "/usr/sbin/cached\n/usr/bin/cachereload\n",
+    "/var/lib/dpkg/info/cache-tools.list": "/usr/bin/cacheadm\n/usr/bin/cachereport\n"
+    "/usr/bin/cacheviewer\n/usr/bin/cachelist.1\n",
+    "/var/lib/dpkg/info/other.list": "/usr/bin/other\n/usr/bin/helper\n",
+    "/var/lib/dpkg/info/coreutils.list": "/usr/bin/ls\n/usr/bin/cat\n",
+}
+SERVICE = "/usr/sbin/cached"
+STARTED = (SERVICE, "/start.sh", "/bin/sh", INTERP, "/usr/bin/ls")
+
+
+def asked(
+    *touched: str, config: ImageConfig | None = None, files: Mapping[str, Content] = FILES
+) -> tuple[set[str], list[Finding]]:
+    made = tree(files)
+    nothing: frozenset[str] = frozenset()
+    scene = Scene(made, config or ImageConfig(), {}, frozenset(), frozenset(touched), nothing,
+                  KeepLevel.REACH)  # fmt: skip
+    resolver = make()
+    found = [n for path in touched for n in resolver.needs(scene, made.entries[path])]
+    needs = {n.path for n in found if isinstance(n, Need)}
+    return needs, [n for n in found if isinstance(n, Finding)]
+
+
+def test_commands_of_the_same_source_that_cost_little() -> None:
+    found, findings = asked(*STARTED)
+    assert {"/usr/bin/cacheadm", "/usr/bin/cachereload", "/usr/bin/cachelist.1"} <= found
+    assert "/usr/bin/cachelist" in found  # the alternative that leads to it
+    assert not found & {"/usr/bin/other", "/usr/bin/helper", "/usr/bin/cat"}
+    assert any("/usr/bin/cacheviewer" in f.message for f in findings if "left out" in f.message)
+    assert "/usr/bin/cacheviewer" not in found
+
+
+def test_a_library_that_is_in_use_anyway_costs_nothing() -> None:
+    found, findings = asked(*STARTED, "/lib/libbig.so.1")
+    assert "/usr/bin/cacheviewer" in found
+    assert not any("/usr/bin/cacheviewer" in f.message for f in findings)
+
+
+def test_scripts_only_for_interpreters_in_use_or_small_ones() -> None:
+    assert "/usr/bin/cachereport" not in asked(*STARTED)[0]
+    assert "/usr/bin/cachereport" in asked(*STARTED, "/usr/bin/perl")[0]
+    small = {**FILES, "/usr/bin/perl": Exec(elf(interp=INTERP))}
+    assert "/usr/bin/cachereport" in asked(*STARTED, files=small)[0]
+    without = {path: data for path, data in FILES.items() if path != "/usr/bin/perl"}
+    assert "/usr/bin/cachereport" not in asked(*STARTED, files=without)[0]
+
+
+def test_a_shell_script_costs_what_it_starts() -> None:
+    script = Exec(b"#!/bin/sh\ncacheadm status | perl -n\n")
+    assert (
+        "/usr/bin/cachereload"
+        not in asked(*STARTED, files={**FILES, "/usr/bin/cachereload": script})[0]
+    )
+
+
+def test_private_helpers_come_too_and_libraries_do_not() -> None:
+    more: dict[str, Content] = {
+        **FILES,
+        "/usr/lib/cache/auth": Exec(elf(interp=INTERP)),
+        "/usr/lib/cache/plugin.so": Exec(elf()),
+        "/usr/share/cache/example": Exec(b"#!/bin/sh\n"),
+        "/usr/lib/cache/build/install-sh": Exec(b"#!/bin/sh\n"),
+        "/var/lib/dpkg/info/cached.list": "/usr/sbin/cached\n/usr/lib/cache/auth\n"
+        "/usr/lib/cache/plugin.so\n/usr/share/cache/example\n/usr/lib/cache/build/install-sh\n",
+    }
+    found = asked(*STARTED, files=more)[0]
+    assert "/usr/lib/cache/auth" in found
+    assert not any("plugin" in p or "example" in p or "install-sh" in p for p in found)
+
+
+def test_costs_are_counted_once() -> None:
+    big = elf(interp=INTERP) + b"\0" * (3 << 19)
+    names = [f"/usr/bin/cache{n}" for n in range(9)]
+    listed = {"/var/lib/dpkg/info/cached.list": "\n".join(("/usr/sbin/cached", *names))}
+    linked: dict[str, Content] = {names[0]: Exec(big), **{n: Same(names[0]) for n in names[1:]}}
+    assert set(names) <= asked(*STARTED, files={**FILES, **linked, **listed})[0]
+    single: dict[str, Content] = {name: Exec(big) for name in names}
+    found, findings = asked(*STARTED, files={**FILES, **single, **listed})
+    assert len(found & set(names)) == 5
+    assert any("left out" in f.message for f in findings)
+
+
+def test_only_what_the_author_named_has_companions() -> None:
+    # Something started it, but nothing the author wrote names it.
+    assert asked("/usr/bin/other", "/start.sh") == (set(), [])
+    assert "/usr/bin/helper" in asked("/usr/bin/other", config=ImageConfig(cmd=("other", "-x")))[0]
+    spelled = ImageConfig(entrypoint=("/usr/bin/other",))
+    assert "/usr/bin/helper" in asked("/usr/bin/other", config=spelled)[0]
+
+
+def test_what_every_system_has_is_no_service() -> None:
+    assert asked("/usr/bin/ls", config=ImageConfig(cmd=("ls",))) == (set(), [])
+
+
+def test_sources_of_dpkg_and_apk() -> None:
+    made = tree(
+        {
+            "/var/lib/dpkg/status": STATUS,
+            "/var/lib/dpkg/status.d/netbase": "Package: netbase\nVersion: 1\n",
+            "/lib/apk/db/installed": "P:cache\no:cache\n\nP:cache-cli\no:cache\nF:usr\n",
+        }
+    )
+    found = sources(made)
+    assert found.together("dpkg:cached") == ("dpkg:cache-tools", "dpkg:cached")
+    assert found.together("apk:cache") == ("apk:cache", "apk:cache-cli")
+    assert found.together("dpkg:netbase") == ("dpkg:netbase",)
+    assert found.together("rpm:unknown") == ("rpm:unknown",)
+    assert found.base == {"dpkg:coreutils"}
