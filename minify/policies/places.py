@@ -76,6 +76,15 @@ def runtime_homes(tree: Tree, places: Places) -> frozenset[str]:
     ) - {"", "/usr", "/usr/local"}
 
 
+def system_place(directory: str) -> bool:
+    """Whether a directory would be the distribution's, in an image that lists no packages."""
+    parts = directory.split("/")
+    place = "/".join(parts[:3])
+    if place in ("/usr/local", "/usr/src", "/var/www"):
+        return False
+    return parts[1] in ("usr", "etc", "lib", "lib64", "bin", "sbin", "var")
+
+
 @dataclass(frozen=True)
 class Weight:
     """What a directory holds: its entries and the bytes of its regular files."""

@@ -16,8 +16,16 @@ from minify.elf.header import read_elf
 from minify.model import Entry, Finding, KeepLevel, Kind, Reason
 from minify.packages.owners import above
 from minify.policies.facts import substitute, variables
-from minify.policies.places import Places, load_places, runtime_homes, script_of_another, weigh
+from minify.policies.places import (
+    Places,
+    load_places,
+    runtime_homes,
+    script_of_another,
+    system_place,
+    weigh,
+)
 from minify.resolvers import Need, Resolver, Scene
+from minify.resolvers.calls_text import kind_of
 from minify.tree import Tree, normalise
 
 BESIDE, NAMED, SHELL = "data:beside", "data:named", "data:shell"
@@ -91,6 +99,8 @@ class Data:
                     yield from _of_text(index, entry)
         elif entry.kind is Kind.FILE and _never_ran(index, entry):
             yield from _of_program(index, entry)
+        elif entry.kind is Kind.FILE and _own_source(index, entry):
+            yield from _of_text(index, entry)
 
 
 def _never_ran(index: _Index, entry: Entry) -> bool:
@@ -105,6 +115,14 @@ def _never_ran(index: _Index, entry: Entry) -> bool:
         return False
     with index.tree.opener(entry) as stream:
         return stream.read(4) == ELF
+
+
+def _own_source(index: _Index, entry: Entry) -> bool:
+    """Whether it is source of the application: a page nobody asked for may read what it names."""
+    folder = entry.path.rpartition("/")[0]
+    if not kind_of(entry.path, b"") or (folder and system_place(folder)):
+        return False
+    return not index.foreign(entry.path)
 
 
 def make() -> Resolver:
