@@ -101,6 +101,8 @@ class Data:
             yield from _of_program(index, entry)
         elif entry.kind is Kind.FILE and _own_source(index, entry):
             yield from _of_text(index, entry)
+        elif entry.kind is Kind.FILE and _packaged_source(index, entry):
+            yield from _of_text(index, entry, below="/usr/share/")
 
 
 def _never_ran(index: _Index, entry: Entry) -> bool:
@@ -123,6 +125,12 @@ def _own_source(index: _Index, entry: Entry) -> bool:
     if not kind_of(entry.path, b"") or (folder and system_place(folder)):
         return False
     return not index.foreign(entry.path)
+
+
+def _packaged_source(index: _Index, entry: Entry) -> bool:
+    """Whether it is a library of a distribution's package: those have their data apart from it."""
+    mine = entry.path.startswith("/usr/") and not entry.path.startswith("/usr/local/")
+    return mine and bool(kind_of(entry.path, b"")) and index.foreign(entry.path)
 
 
 def make() -> Resolver:
@@ -280,11 +288,11 @@ def _packaged(path: str) -> bool:
     return path.startswith(("/bin/", "/sbin/", "/lib", "/usr/")) and "/local/" not in path[:11]
 
 
-def _of_text(index: _Index, entry: Entry) -> Iterator[Need | Finding]:
+def _of_text(index: _Index, entry: Entry, below: str = "/") -> Iterator[Need | Finding]:
     if entry.size > index.places.limits["text_bytes"] or index.places.generated.match(entry.path):
         return
     text = COMMENT.sub(b"", index.tree.read(entry.path))
-    for path in _words(index, text):
+    for path in (p for p in _words(index, text) if p.startswith(below)):
         yield from _named(index, entry, path, commands=not index.foreign(entry.path))
 
 

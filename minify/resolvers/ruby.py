@@ -320,7 +320,7 @@ def _source(here: _Here, entry: Entry) -> Iterator[Need | Finding]:
         return
     root, text = here.root_of(entry.path), here.scene.tree.read(entry.path)
     if entry.path not in here.scene.touched and is_tool(entry.path, root or ""):
-        text = outer(text)
+        text = outer(text, top_of(entry.path, root or ""))
     found = read_requires(text, entry.path)
     if root is None and here.gem_of(entry.path) is None:
         here.extra |= found.folders

@@ -56,9 +56,11 @@ def read_requires(source: bytes, path: str) -> Requires:
     return found
 
 
-def outer(source: bytes) -> bytes:
-    """The lines of a file that load something as soon as it is loaded: they are not indented."""
-    return b"\n".join(OUTER.findall(source))
+def outer(source: bytes, own: str) -> bytes:
+    """The lines of a file that load something at once (they are not indented), or of its own."""
+    inside = rf"^\s+(?:require|autoload)\b.*['\"]{re.escape(own)}/.*$".encode()
+    within = re.findall(inside, source, re.MULTILINE) if own != "rubygems" else []
+    return b"\n".join((*OUTER.findall(source), *within))
 
 
 def _add(found: Requires, word: str, value: str, path: str) -> None:

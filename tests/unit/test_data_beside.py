@@ -148,6 +148,20 @@ def test_paths_that_own_sources_name_though_no_request_came_to_them() -> None:
     assert [n.path for n in found if isinstance(n, Need)] == ["/usr/share/fonts/a.ttf"]
 
 
+def test_a_packaged_library_has_its_data_apart_from_it() -> None:
+    files = {"/usr/lib/ruby/vendor_ruby/prawn.rb": "D = '/usr/share/ruby-prawn'\nE = '/opt/x/a'\n",
+             "/usr/share/ruby-prawn/fonts/a.afm": "x", "/opt/x/a": "x",
+             "/usr/local/lib/python3.11/site-packages/b.py": "D = '/usr/share/other'",
+             "/usr/share/other/a": "x"}  # fmt: skip
+    files_tree, resolver = tree(files), Data()
+    scene = Scene(files_tree, ImageConfig(), {}, frozenset(), frozenset(), frozenset(),
+                  KeepLevel.REACH)  # fmt: skip
+    found = [n for p in files for n in resolver.needs(scene, files_tree.entries[p])]
+    paths = {n.path for n in found if isinstance(n, Need)}
+    assert "/usr/share/ruby-prawn/fonts/a.afm" in paths
+    assert not paths & {"/opt/x/a", "/usr/share/other/a"}
+
+
 def test_accounts_name_shells_that_nobody_needs() -> None:
     files: dict[str, Content] = {
         "/etc/passwd": "root:x:0:0::/root:/bin/bash\n",
