@@ -101,7 +101,7 @@ class Data:
             yield from _of_program(index, entry)
         elif entry.kind is Kind.FILE and _own_source(index, entry):
             yield from _of_text(index, entry)
-        elif entry.kind is Kind.FILE and _packaged_source(index, entry):
+        elif entry.kind is Kind.FILE and _library_source(index, entry):
             yield from _of_text(index, entry, below="/usr/share/")
 
 
@@ -127,10 +127,9 @@ def _own_source(index: _Index, entry: Entry) -> bool:
     return not index.foreign(entry.path)
 
 
-def _packaged_source(index: _Index, entry: Entry) -> bool:
-    """Whether it is a library of a distribution's package: those have their data apart from it."""
-    mine = entry.path.startswith("/usr/") and not entry.path.startswith("/usr/local/")
-    return mine and bool(kind_of(entry.path, b"")) and index.foreign(entry.path)
+def _library_source(index: _Index, entry: Entry) -> bool:
+    """Whether it is source of an installed library: a distribution has their data apart from it."""
+    return bool(kind_of(entry.path, b"")) and index.foreign(entry.path)
 
 
 def make() -> Resolver:

@@ -437,3 +437,16 @@ def test_packages_installed_into_a_folder_of_any_name_are_no_source_of_the_appli
     assert f"{LIB}/tkinter/__init__.py" not in kept
     assert not {p for p in kept if p.startswith("/elsewhere")}
     assert findings == []
+
+
+def test_stubs_by_which_a_package_loads_its_parts_are_kept() -> None:
+    site = f"{DIST}/shop"
+    files: dict[str, Content] = {
+        f"{site}/__init__.py": "import lazy_loader as lazy\nlazy.attach_stub(__name__, __file__)",
+        f"{site}/__init__.pyi": "from .core import answer",
+        f"{site}/core.py": "",
+        f"{site}/core.pyi": "",
+    }
+    kept, _ = reach(files, ["/usr/bin/python3.11", f"{site}/__init__.py"])
+    assert {f"{site}/__init__.pyi", f"{site}/core.py"} <= kept
+    assert f"{site}/core.pyi" not in kept
