@@ -11,6 +11,7 @@ from itertools import product
 
 from minify.globs import Globs, compile_globs
 from minify.model import Entry, Kind
+from minify.packages.wheels import targets
 from minify.tree import Tree
 from minify.yamltext import parse_yaml
 
@@ -72,14 +73,28 @@ def braces(pattern: str) -> Iterator[str]:
 
 
 def runtime_homes(tree: Tree, places: Places) -> frozenset[str]:
-    """Find the directories that are homes of language run times, by what lies in them."""
-    return frozenset(
+    """Find the directories that are homes of language run times, by what lies in them.
+
+    Also what `pip install --target` put into folders of any name.
+    """
+    found = {
         path[: -len(ending)]
         for path in tree.entries
         if path.endswith(places.homes)
         for ending in places.homes
         if path.endswith(ending) and len(path) > len(ending)
-    ) - {"", "/usr", "/usr/local"}
+    }
+    found |= {f"{base}/{name}" for base, names in targets(tree).items() for name in names}
+    return frozenset(found - {"", "/usr", "/usr/local"})
+
+
+def system_place(directory: str) -> bool:
+    """Whether a directory would be the distribution's, in an image that lists no packages."""
+    parts = directory.split("/")
+    place = "/".join(parts[:3])
+    if place in ("/usr/local", "/usr/src", "/var/www"):
+        return False
+    return parts[1] in ("usr", "etc", "lib", "lib64", "bin", "sbin", "var")
 
 
 @dataclass(frozen=True)

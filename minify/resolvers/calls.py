@@ -4,6 +4,7 @@
 are is seen only when that line runs. In the application's own sources and scripts any literal
 that is a command of the image counts. In libraries only one that is nothing but the command's
 name, and only for commands that the image's author installed: those are what the library is for.
+A library may name its commands in other files than the one that starts them.
 """
 
 from __future__ import annotations
@@ -17,12 +18,16 @@ from functools import cached_property
 from minify.model import Entry, Finding, KeepLevel, Kind, Reason
 from minify.policies.places import Places, load_places
 from minify.resolvers import Need, Resolver, Scene, calls_program
-from minify.resolvers.calls_text import commands, kind_of, whole
+from minify.resolvers.calls_text import STARTERS, commands, kind_of, whole, words
 
 RULE = "calls"
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 LIMIT = 1 << 20
-LIBRARIES = re.compile(r"/(?:site-packages|dist-packages|node_modules|gems|vendor|pear)/")
+LIBRARY = re.compile(
+    r"(.*/(?:site-packages|dist-packages|node_modules|gems|vendor|vendor_ruby|pear)/"
+    r"(?:@[^/]+/)?[^/]+?)(?:\.py|\.rb|\.js)?(?:/.*)?"
+)
+ASIDE = re.compile(r"/(?:tests?|specs?|docs?|examples?|tasks|generators|node_modules)/")
 # Libraries that name tools for their own developers, or for installing others.
 NOT_LIBRARIES = re.compile(
     r"/node_modules/(?:npm|node-gyp|yarn|corepack)/|/(?:pip|setuptools|wheel|distutils|pbr"
@@ -38,6 +43,9 @@ TOOLS = frozenset({
     "rpm", "ruby", "rustc", "strace", "svn", "swig", "systemctl", "test", "valgrind", "vi", "vim",
     "w3m", "xdg-open", "yarn", "zsh",
 })  # fmt: skip
+# Words that stand in files beside the one that starts something for other reasons than these.
+COMMON = TOOLS | {"bundle", "erb", "file", "git", "irb", "node", "nodejs", "openssl", "rails",
+                  "rake", "sqlite3", "tar", "unzip", "zip"}  # fmt: skip
 
 
 @dataclass
@@ -97,13 +105,17 @@ class Calls:
         if entry.size > LIMIT:
             return
         library = index.places.vendored.match(path)
-        if library and (not LIBRARIES.search(path) or NOT_LIBRARIES.search(path)):
+        inside = LIBRARY.fullmatch(path) if library else None
+        if library and (not inside or NOT_LIBRARIES.search(path)):
             return
         kind = _kind(index, entry)
         if not kind:
             return
         for name in _names(scene, path, kind, library=library):
             yield from _call(index, entry, name, library=library)
+        if inside and f"asked:{inside[1]}" not in index.done and _starts(scene, path, kind):
+            index.done.add(f"asked:{inside[1]}")
+            yield from _beside(index, inside[1])
 
 
 def _own_program(index: _Index, entry: Entry) -> bool:
@@ -144,6 +156,24 @@ def _names(scene: Scene, path: str, kind: str, *, library: bool) -> tuple[str, .
         text = scene.tree.read(path)
         found = known[path] = tuple(whole(kind, text) if library else commands(kind, text))
     return found
+
+
+def _starts(scene: Scene, path: str, kind: str) -> bool:
+    return STARTERS[kind].search(scene.tree.read(path)) is not None
+
+
+def _beside(index: _Index, package: str) -> Iterable[Need]:
+    """Commands named in any file of a library of which one file starts commands."""
+    folder = index.scene.tree.real(package)
+    if folder is None or f"beside:{folder}" in index.done:
+        return
+    index.done.add(f"beside:{folder}")
+    for entry in index.scene.tree.walk(folder):
+        kind = kind_of(entry.path, b"") if entry.kind is Kind.FILE else ""
+        if kind and entry.size <= LIMIT and not ASIDE.search(entry.path[len(folder) :]):
+            for name in words(index.scene.tree.read(entry.path)):
+                if name not in COMMON:
+                    yield from _call(index, entry, name, library=True)
 
 
 def _call(index: _Index, entry: Entry, name: str, *, library: bool) -> Iterable[Need]:

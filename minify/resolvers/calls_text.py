@@ -71,10 +71,15 @@ def commands(kind: str, text: bytes) -> Iterator[str]:
 def whole(kind: str, text: bytes) -> Iterator[str]:
     """Of library code, only literals that are one word: most others are words for people."""
     if STARTERS[kind].search(text):
-        for match in LITERAL.finditer(text):
-            word = match[2].decode("utf-8", "replace")
-            if NAME.fullmatch(word):
-                yield word
+        yield from words(text)
+
+
+def words(text: bytes) -> Iterator[str]:
+    """Literals that are one word, whatever the file does."""
+    for match in LITERAL.finditer(text):
+        word = match[2].decode("utf-8", "replace")
+        if NAME.fullmatch(word):
+            yield word
 
 
 def _of_literal(value: str, depth: int = 0) -> Iterator[str]:

@@ -22,9 +22,11 @@ from minify.policies.places import (
     load_places,
     runtime_homes,
     script_of_another,
+    system_place,
     weigh,
 )
 from minify.resolvers import Need, Resolver, Scene
+from minify.resolvers.calls_text import kind_of
 from minify.tree import Tree, normalise
 
 BESIDE, NAMED, SHELL = "data:beside", "data:named", "data:shell"
@@ -97,17 +99,24 @@ class Data:
         index = self._index
         if entry.kind is Kind.DIR and entry.path in scene.listed:
             yield from _whole(index, entry.path, entry.path)
-        elif entry.kind is Kind.FILE and entry.path in scene.touched:
-            head = index.tree.read(entry.path, 4096)
-            if head[:4] == ELF:
-                yield from _of_program(index, entry)
-            else:
-                yield from _beside(index, entry)
-                yield from _of_text(index, entry)
-        elif entry.kind is Kind.FILE and _never_ran(index, entry):
+        elif entry.kind is Kind.FILE:
+            yield from _of_file(index, entry)
+
+
+def _of_file(index: _Index, entry: Entry) -> Iterator[Need | Finding]:
+    """What a kept file names, and what lies beside it if it was read."""
+    if entry.path in index.touched:
+        if index.tree.read(entry.path, 4) == ELF:
             yield from _of_program(index, entry)
-        elif entry.kind is Kind.FILE and _never_read(index, entry):
+        else:
+            yield from _beside(index, entry)
             yield from _of_text(index, entry)
+    elif _never_ran(index, entry):
+        yield from _of_program(index, entry)
+    elif _never_read(index, entry) or _own_source(index, entry):
+        yield from _of_text(index, entry)
+    elif _library_source(index, entry):
+        yield from _of_text(index, entry, below="/usr/share/")
 
 
 def _never_ran(index: _Index, entry: Entry) -> bool:
@@ -129,6 +138,19 @@ def _never_read(index: _Index, entry: Entry) -> bool:
     if entry.size > index.places.limits["settings_file_bytes"] or index.foreign(entry.path):
         return False
     return index.places.settings.match(entry.path) and index.authored(entry.path)
+
+
+def _own_source(index: _Index, entry: Entry) -> bool:
+    """Whether it is source of the application: a page nobody asked for may read what it names."""
+    folder = entry.path.rpartition("/")[0]
+    if not kind_of(entry.path, b"") or (folder and system_place(folder)):
+        return False
+    return not index.foreign(entry.path)
+
+
+def _library_source(index: _Index, entry: Entry) -> bool:
+    """Whether it is source of an installed library: a distribution has their data apart from it."""
+    return bool(kind_of(entry.path, b"")) and index.foreign(entry.path)
 
 
 def make() -> Resolver:
@@ -292,13 +314,16 @@ def _packaged(path: str) -> bool:
     return path.startswith(("/bin/", "/sbin/", "/lib", "/usr/")) and "/local/" not in path[:11]
 
 
-def _of_text(index: _Index, entry: Entry) -> Iterator[Need | Finding]:
+def _of_text(index: _Index, entry: Entry, below: str = "/") -> Iterator[Need | Finding]:
     if entry.size > index.places.limits["text_bytes"] or index.places.generated.match(entry.path):
         return
     text = COMMENT.sub(b"", index.tree.read(entry.path))
-    commands = entry.path in index.touched and not index.foreign(entry.path)
+    foreign = index.foreign(entry.path)
+    # What is told by settings for another way to start, or by a library, is a file, no command.
+    commands = not foreign and (entry.path in index.touched or bool(kind_of(entry.path, b"")))
     for path in _words(index, text) if b"\0" not in text[:4096] else ():
-        yield from _named(index, entry, path, commands=commands)
+        if path.startswith(below):
+            yield from _named(index, entry, path, commands=commands)
 
 
 def _named(index: _Index, entry: Entry, path: str, *, commands: bool) -> Iterator[Need | Finding]:

@@ -284,6 +284,8 @@ class _Work:
             folder = entry.path.partition("/prebuilds/")[2].partition("/")[0]
             if folder.startswith(data.FOREIGN_PREBUILDS):
                 return False
+        if entry.kind is Kind.FILE and entry.path.endswith(".node"):
+            return self.lookup.loads(entry)
         if entry.kind is not Kind.FILE or not entry.path.endswith(data.SKIPPED_ENDS):
             return True
         return self._typed and entry.path.endswith((".ts", ".mts", ".cts"))

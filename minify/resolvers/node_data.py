@@ -23,6 +23,8 @@ SKIPPED_ENDS = (".md", ".markdown", ".map", ".ts", ".mts", ".cts", ".flow", ".ts
 # Prebuilt addons (prebuildify): folders named PLATFORM-ARCH; only Linux runs in a container here.
 FOREIGN_PREBUILDS = ("darwin", "win32", "freebsd", "openbsd", "netbsd", "android", "ios", "sunos",
                      "aix")  # fmt: skip
+# How addons of other systems begin: Windows' PE, Apple's Mach-O of one machine or of several.
+FOREIGN_ADDONS = (b"MZ", b"\xcf\xfa\xed\xfe", b"\xce\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
 
 # Never part of an application, though inside its folder.
 FOREIGN_DIRS = frozenset({"node_modules", ".git", ".nyc_output", ".cache", "bower_components"})

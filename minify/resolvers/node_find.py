@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from minify.elf.header import read_elf
 from minify.model import Entry, Kind
 from minify.resolvers import Scene
 from minify.resolvers import node_data as data
@@ -127,19 +128,40 @@ class Lookup:
         return tuple(paths)
 
     @cached_property
-    def _libcs(self) -> frozenset[str]:
+    def libcs(self) -> frozenset[str]:
         """The C libraries that the image has a loader of."""
         folders = ("/lib", "/lib64", "/usr/lib", "/usr/lib64")
         names = {n for f in folders for n in self.tree.children(self.tree.real(f) or f)}
         marks = {"glibc": "ld-linux", "musl": "ld-musl-"}
         return frozenset(c for c, mark in marks.items() if any(n.startswith(mark) for n in names))
 
+    @cached_property
+    def _machine(self) -> str:
+        """The machine that the interpreter in use is built for; "" when it was not seen."""
+        for path in sorted(self.scene.touched):
+            if path.rpartition("/")[2] in data.INTERPRETERS:
+                with self.tree.open(path) as stream:
+                    facts = read_elf(stream)
+                if facts is not None:
+                    return facts.machine
+        return ""
+
+    def loads(self, entry: Entry) -> bool:
+        """Whether an addon can be loaded here: packages bring those of other systems along."""
+        with self.tree.opener(entry) as stream:
+            facts = read_elf(stream)
+        if facts is None:
+            return not self.tree.read(entry.path, 4).startswith(data.FOREIGN_ADDONS)
+        if self._machine and facts.machine != self._machine:
+            return False
+        return facts.libc not in ("glibc", "musl") or not self.libcs or facts.libc in self.libcs
+
     def _fits(self, root: str) -> bool:
         """Whether an installed package can run in this image, by its own words."""
         if root not in self._fitting:
             path = f"{root}/package.json"
             text = self.tree.read(path, data.MANIFEST) if self.tree.is_file(path) else b""
-            self._fitting[root] = not text or fits(manifest(text) or {}, self._libcs)
+            self._fitting[root] = not text or fits(manifest(text) or {}, self.libcs)
         return self._fitting[root]
 
     def app_root(self, path: str) -> str:

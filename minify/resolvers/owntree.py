@@ -11,7 +11,14 @@ from dataclasses import dataclass, field
 
 from minify.model import Entry, Finding, KeepLevel, Kind, Reason
 from minify.packages.owners import Ownership, above, wheel_owners
-from minify.policies.places import Places, Weight, load_places, runtime_homes, weigh
+from minify.policies.places import (
+    Places,
+    Weight,
+    load_places,
+    runtime_homes,
+    system_place,
+    weigh,
+)
 from minify.resolvers import Need, Resolver, Scene
 from minify.tree import Tree, normalise
 
@@ -43,7 +50,7 @@ class _Index:
         """Whether all below a directory is unowned and it is nobody's in particular."""
         if directory in self.shared or self.places.generic.match(directory):
             return False
-        return self.owned.known or not _system(directory)
+        return self.owned.known or not system_place(directory)
 
     def root_of(self, directory: str) -> str | None:
         """Find the highest directory of the own tree that a directory is in."""
@@ -75,15 +82,6 @@ class _Index:
             return False
         self.done.add(name)
         return True
-
-
-def _system(directory: str) -> bool:
-    """Whether a directory would be the distribution's, in an image that lists no packages."""
-    parts = directory.split("/")
-    place = "/".join(parts[:3])
-    if place in ("/usr/local", "/usr/src", "/var/www"):
-        return False
-    return parts[1] in ("usr", "etc", "lib", "lib64", "bin", "sbin", "var")
 
 
 class OwnTree:

@@ -1,7 +1,8 @@
 """What an ELF file that ran may yet load by itself: by evidence in its strings, and by a table.
 
 Strings: a file that can call dlopen(3) and holds the name of a library means that library. Table:
-`policies/plugins.yaml`, for what is named in no file (directories of plugins, their configuration).
+`policies/plugins.yaml`, for what is named in no file (directories of plugins, their configuration),
+and `languages.yaml`, for modules of interpreters that have no resolver of their own.
 Two things need code: iconv's modules (gconv) and PAM's modules, which pam.d names.
 """
 
@@ -81,7 +82,7 @@ class PluginsResolver:
 
     @cached_property
     def _rows(self) -> tuple[Row, ...]:
-        return read_rows(_table(), "rows")
+        return read_rows(_table(), "rows") + read_rows(_table("languages.yaml"), "rows")
 
     @cached_property
     def _weak(self) -> tuple[Row, ...]:
@@ -206,8 +207,8 @@ class PluginsResolver:
                         yield Finding(self.name, path, f"PAM module not in the image: {module}")
 
 
-def _table() -> str:
-    return (files("minify.policies") / "plugins.yaml").read_text("utf-8")
+def _table(name: str = "plugins.yaml") -> str:
+    return (files("minify.policies") / name).read_text("utf-8")
 
 
 def read_rows(text: str, part: str) -> tuple[Row, ...]:
@@ -218,7 +219,7 @@ def read_rows(text: str, part: str) -> tuple[Row, ...]:
             tuple(row["when"]),
             tuple(p for pattern in row["keep"] for p in braces(pattern)),
             row["reason"],
-            tuple(row.get("except", ())),
+            tuple(p for pattern in row.get("except", ()) for p in braces(pattern)),
             tuple(row.get("needs", ())),
         )
         for row in parse_yaml(text, "plugins.yaml")[part]

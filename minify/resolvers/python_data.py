@@ -40,7 +40,7 @@ STAND_INS = {"_pydecimal": "_decimal", "_pyio": "io", "_pydatetime": "_datetime"
 
 # Folders of installed packages that only their developers need.
 SKIPPED_DIRS = frozenset({"tests", "test", "docs", "doc", "examples", ".git"})
-SKIPPED_ENDS = (".pyi", ".pyx", ".pxd", ".c", ".cpp", ".h", ".hpp", ".pyc", ".a", ".rst")
+SKIPPED_ENDS = (".pyi", ".pyx", ".pxd", ".c", ".cpp", ".h", ".hpp", ".pyc", ".a")
 
 # Directories that hold programs of many origins: a script there has no tree of its own.
 SHARED_DIRS = frozenset({

@@ -55,15 +55,14 @@ class Distributions:
     def _scripts(self, path: str) -> tuple[str, ...]:
         """Commands it installed: recorded ones, and those its entry points are named after."""
         match = PREFIX.match(self.site)
-        if match is None:
-            return ()
+        prefix = match[1] if match else self.site  # pip install --target has them inside
         lines = self._text(f"{path}/RECORD").splitlines()
         names = {line.split(",", 1)[0].rpartition("/")[2] for line in lines if RECORDED.match(line)}
         sections = re.split(r"(?m)^\[", self._text(f"{path}/entry_points.txt"))
         for section in sections:
             if section.startswith("console_scripts]"):
                 names |= set(re.findall(r"(?m)^\s*([\w.-]+)\s*=", section))
-        found = (f"{match[1]}/bin/{name}" for name in sorted(names))
+        found = (f"{prefix}/bin/{name}" for name in sorted(names))
         return tuple(path for path in found if self.tree.is_file(path))
 
     def _text(self, path: str) -> str:

@@ -1,18 +1,20 @@
 """Which Python environments are in the image, and which of them are in use?
 
 A standard library is known by its `os.py` beside `encodings`; installed packages by the names
-`site-packages` and `dist-packages` (Debian); a virtual environment by its `pyvenv.cfg` (PEP 405).
+`site-packages` and `dist-packages` (Debian), or by the metadata in a folder of any name (`pip
+install --target`); a virtual environment by its `pyvenv.cfg` (PEP 405).
 """
 
 from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 from minify.model import Kind
+from minify.packages.wheels import targets
 from minify.resolvers import Scene
 from minify.resolvers.python_data import SHARED_DIRS
 
@@ -63,7 +65,13 @@ class World:
     @cached_property
     def sites(self) -> tuple[Place, ...]:
         """Every folder of installed packages, whoever uses it."""
-        return tuple(Place(p, "site", _prefix(p), _version(p)) for p in self._marks[1])
+        paths = (*self._marks[1], *sorted(self.targets))
+        return tuple(Place(p, "site", _prefix(p), _version(p)) for p in paths)
+
+    @cached_property
+    def targets(self) -> Mapping[str, frozenset[str]]:
+        """Folders of another name with installed packages in them, and which names those are."""
+        return targets(self.scene.tree)
 
     @cached_property
     def places(self) -> dict[str, Place]:
@@ -73,8 +81,8 @@ class World:
     def place(self, path: str) -> Place | None:
         """The innermost standard library or package folder around a file."""
         while path:
-            path = path.rpartition("/")[0]
-            if path in self.places:
+            path, _, below = path.rpartition("/")
+            if path in self.places and below in self.targets.get(path, (below,)):
                 return self.places[path]
         return None
 
@@ -128,7 +136,9 @@ class World:
         for site in self.sites:
             if site.version and self.versions and site.version not in self.versions:
                 continue
-            if site.prefix in self._marks[2]:
+            if site.path in self.targets:
+                active = site.path in self.scene.env.get("PYTHONPATH", "").split(":")
+            elif site.prefix in self._marks[2]:
                 active = site.prefix in self.venvs
             elif site.prefix in owners:
                 active = system and site.prefix in prefixes
@@ -154,14 +164,14 @@ class World:
 
     def _plain_root(self, path: str) -> str:
         """The folder a module that was used is imported from, if it is the application's own."""
-        if not path.endswith(".py") or self.place(path) is not None:
+        if not path.endswith((".py", ".pyc")) or "/__pycache__/" in path or self.place(path):
             return ""
         return self.package_root(path)
 
     def package_root(self, path: str) -> str:
         """The directory above the outermost package a file is in."""
-        at = posixpath.dirname(path)
-        while at != "/" and self.scene.tree.get(f"{at}/__init__.py") is not None:
+        at, tree = posixpath.dirname(path), self.scene.tree
+        while at != "/" and any(tree.get(f"{at}/__init__.{end}") for end in ("py", "pyc")):
             at = posixpath.dirname(at)
         return at
 

@@ -13,6 +13,7 @@ from minify.tree import Tree
 
 TAG = re.compile(r"\.(?:cpython-|pypy)(\d)(\d+)")
 ENDS = (".py", ".pyc", ".so", ".pyd")
+STUB, STUB_LIMIT = b"attach_stub", 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ class Finder:
                 if name != "__pycache__" and not spare:
                     yield entry
                     yield from self.whole(entry.path, used)
-            elif not name.endswith(SKIPPED_ENDS) or self._is_bare_bytecode(entry.path):
+            elif not name.endswith(SKIPPED_ENDS) or self._is_read(entry.path):
                 yield entry
 
     def _is_spare(self, path: str, name: str) -> bool:
@@ -128,6 +129,13 @@ class Finder:
             return False
         return name not in ("docs", "doc", "examples") or not self.is_package(path)
 
-    def _is_bare_bytecode(self, path: str) -> bool:
-        """Whether it is a .pyc that stands in for a source that is not there."""
+    def _is_read(self, path: str) -> bool:
+        """Whether a file that is left out elsewhere is read here while the program runs.
+
+        A .pyc that stands in for a source that is not there; a stub by which a package loads its
+        parts lazily (lazy_loader's attach_stub).
+        """
+        if path.endswith(".pyi"):
+            source = path[:-1]
+            return self.tree.is_file(source) and STUB in self.tree.read(source, STUB_LIMIT)
         return path.endswith(".pyc") and self.tree.get(path[:-1]) is None

@@ -85,6 +85,8 @@ def _source_files(work: Work, root: str) -> Iterator[Entry]:
     entries = work.scene.tree.entries
     for name in work.scene.tree.children(root):
         entry = entries[f"{root}/{name}"]
+        if root in work.world.targets and work.world.place(entry.path) is not None:
+            continue
         if entry.kind is Kind.DIR:
             if name not in data.FOREIGN_DIRS and f"{entry.path}/pyvenv.cfg" not in entries:
                 yield from _source_files(work, entry.path)

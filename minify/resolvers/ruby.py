@@ -16,7 +16,15 @@ from minify.folders import Bounds, is_shared, own_root, whole
 from minify.model import Entry, Finding, KeepLevel, Kind, Reason
 from minify.resolvers import Need, Resolver, Scene
 from minify.resolvers.ruby_data import EXTENSION_SOURCE, GEM_EXTRAS, IMPLICIT, TOOLS
-from minify.resolvers.ruby_source import Requires, dependencies, read_requires
+from minify.resolvers.ruby_source import (
+    Requires,
+    dependencies,
+    is_tool,
+    is_vendor,
+    outer,
+    read_requires,
+    top_of,
+)
 from minify.syntax import LIMIT
 from minify.tree import glob_regex
 
@@ -274,7 +282,7 @@ def _library(here: _Here, path: str, root: str) -> Iterator[Need | Finding]:
     if (top in TOOLS and path not in here.scene.touched) or feature in ("rubygems", ""):
         return
     # Beside a vendor library's file, the rest of the library; of the standard library, less.
-    name = top if "vendor_ruby" in root or "site_ruby" in root else feature
+    name = top if is_vendor(root) else feature
     if name == "rubygems" or not here.first(f"library {name}"):
         return
     tree = here.scene.tree
@@ -310,10 +318,10 @@ def _source(here: _Here, entry: Entry) -> Iterator[Need | Finding]:
     if entry.size > LIMIT:
         yield Finding(RULE, entry.path, f"source larger than {LIMIT >> 20} MB: not analysed")
         return
-    if "/rubygems/" in entry.path and entry.path not in here.scene.touched:
-        return
-    found = read_requires(here.scene.tree.read(entry.path), entry.path)
-    root = here.root_of(entry.path)
+    root, text = here.root_of(entry.path), here.scene.tree.read(entry.path)
+    if entry.path not in here.scene.touched and is_tool(entry.path, root or ""):
+        text = outer(text, top_of(entry.path, root or ""))
+    found = read_requires(text, entry.path)
     if root is None and here.gem_of(entry.path) is None:
         here.extra |= found.folders
         yield from _gems_named(here, entry.path, found)
@@ -329,7 +337,7 @@ def _required(here: _Here, source: str, found: Requires, *, library: bool) -> It
     for feature in sorted(found.features):
         if library and _for_developers(here, source, feature.partition("/")[0]):
             continue
-        for path in _feature(here, feature, plain=library):
+        for path in _feature(here, feature, plain=library and not is_vendor(here.root_of(source))):
             yield _need(path, source, f"requires {feature}")
     for path in sorted(found.paths):
         for target in _path(here, path):
@@ -337,12 +345,12 @@ def _required(here: _Here, source: str, found: Requires, *, library: bool) -> It
 
 
 def _for_developers(here: _Here, source: str, top: str) -> bool:
-    """Whether a library asks for a tool that it does without: not its own, not a vendor's."""
+    """Whether a library asks for a tool that it does without."""
     root = here.root_of(source) or ""
-    own = source[len(root) + 1 :].partition("/")[0].removesuffix(".rb")
-    if top not in TOOLS or top == own:
-        return False
-    return not ("vendor_ruby" in root or "site_ruby" in root) or own in {*TOOLS, "rubygems"}
+    if top in TOOLS and is_tool(source, root):
+        # What a tool that ran loaded at once was seen; of one that did not, only that was read.
+        return source in here.scene.touched and top != top_of(source, root)
+    return top in TOOLS and not is_vendor(root)
 
 
 def _gems_named(here: _Here, because: str, found: Requires) -> Iterator[Need | Finding]:

@@ -10,6 +10,7 @@ import posixpath
 import re
 from dataclasses import dataclass, field
 
+from minify.resolvers.ruby_data import TOOLS
 from minify.syntax import Node, parse, text, walk
 
 ANY = "*"
@@ -24,6 +25,7 @@ GEM = re.compile(rb"^\s*gem[ (]+['\"]([\w.-]+)['\"]", re.MULTILINE)
 DEPENDENCY = re.compile(rb"add_(?:runtime_)?dependency\s*\(?\s*(?:%q<([^>]+)>|['\"]([^'\"]+)['\"])")
 DEVELOPMENT = re.compile(rb"add_development_dependency\s*\(?\s*(?:%q<([^>]+)>|['\"]([^'\"]+)['\"])")
 COMMENT = re.compile(rb"^\s*#.*$", re.MULTILINE)
+OUTER = re.compile(rb"^(?:require|require_relative|autoload|Gem\.autoload)\b.*$", re.MULTILINE)
 PATH_WORDS = (b"__dir__", b"__FILE__", b"File.join", b"expand_path")
 
 
@@ -52,6 +54,13 @@ def read_requires(source: bytes, path: str) -> Requires:
     ):
         _parsed(source, path, found)
     return found
+
+
+def outer(source: bytes, own: str) -> bytes:
+    """The lines of a file that load something at once (they are not indented), or of its own."""
+    inside = rf"^\s+(?:require|autoload)\b.*['\"]{re.escape(own)}/.*$".encode()
+    within = re.findall(inside, source, re.MULTILINE) if own != "rubygems" else []
+    return b"\n".join((*OUTER.findall(source), *within))
 
 
 def _add(found: Requires, word: str, value: str, path: str) -> None:
@@ -178,3 +187,18 @@ def dependencies(gemspec: bytes) -> frozenset[str]:
     )
     # For very old RubyGems a gemspec says everything again, without telling the two apart.
     return frozenset(needed - unneeded)
+
+
+def is_vendor(root: str | None) -> bool:
+    """Whether a folder of the load path is for what was installed beside the standard library."""
+    return root is not None and ("vendor_ruby" in root or "site_ruby" in root)
+
+
+def is_tool(source: str, root: str) -> bool:
+    """Whether a file is of a developers' tool or of RubyGems: of it, what loads at once counts."""
+    return top_of(source, root) in TOOLS or "/rubygems/" in source
+
+
+def top_of(source: str, root: str) -> str:
+    """The first part of the name under which a file is required from its load path."""
+    return source[len(root) + 1 :].partition("/")[0].removesuffix(".rb") if root else ""

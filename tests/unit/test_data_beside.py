@@ -135,6 +135,34 @@ def test_paths_that_text_names_commands_included_comments_not() -> None:
     assert "/usr/bin/perl" not in found
 
 
+def test_paths_that_own_sources_name_though_no_request_came_to_them() -> None:
+    files = {"/srv/app/pdf.py": 'FONT = "/usr/share/fonts/a.ttf"\n# /usr/share/fonts/c.ttf\n',
+             "/usr/share/tool/x.py": 'FONT = "/usr/share/fonts/b.ttf"',
+             "/srv/app/node_modules/m/i.js": 'f("/opt/fonts/b.ttf")', "/opt/fonts/b.ttf": "x",
+             "/srv/app/notes.md": "see /usr/share/fonts/b.ttf",
+             **{f"/usr/share/fonts/{n}.ttf": "x" for n in "abc"}}  # fmt: skip
+    files_tree, resolver = tree(files), Data()
+    scene = Scene(files_tree, ImageConfig(), {}, frozenset(), frozenset(), frozenset(),
+                  KeepLevel.REACH)  # fmt: skip
+    found = [n for p in files for n in resolver.needs(scene, files_tree.entries[p])]
+    assert [n.path for n in found if isinstance(n, Need)] == ["/usr/share/fonts/a.ttf"]
+
+
+def test_a_library_has_its_data_apart_from_it() -> None:
+    files = {"/usr/lib/ruby/vendor_ruby/prawn.rb": "D = '/usr/share/ruby-prawn'\nE = '/opt/x/a'\n",
+             "/usr/share/ruby-prawn/fonts/a.afm": "x", "/opt/x/a": "x",
+             "/v/lib/python3.11/site-packages/b.py": "F = '/usr/share/fonts/a.ttf'",
+             "/v/lib/python3.11/site-packages/c.py": "F = '/usr/share/fonts/'",
+             "/usr/share/fonts/a.ttf": "x", "/usr/share/fonts/b.ttf": "x"}  # fmt: skip
+    files_tree, resolver = tree(files), Data()
+    scene = Scene(files_tree, ImageConfig(), {}, frozenset(), frozenset(), frozenset(),
+                  KeepLevel.REACH)  # fmt: skip
+    found = [n for p in files for n in resolver.needs(scene, files_tree.entries[p])]
+    paths = {n.path for n in found if isinstance(n, Need)}
+    assert {"/usr/share/ruby-prawn/fonts/a.afm", "/usr/share/fonts/a.ttf"} <= paths
+    assert not paths & {"/opt/x/a", "/usr/share/fonts/b.ttf"}
+
+
 def test_accounts_name_shells_that_nobody_needs() -> None:
     files: dict[str, Content] = {
         "/etc/passwd": "root:x:0:0::/root:/bin/bash\n",

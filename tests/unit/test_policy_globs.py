@@ -64,6 +64,15 @@ def test_homes_of_run_times() -> None:
     assert runtime_homes(files, load_places()) == {"/opt/java", "/opt/conda"}
 
 
+def test_what_pip_put_into_a_folder_of_any_name_is_at_home_there() -> None:
+    record = "orm/__init__.py,sha256=x,1\nsix.py,,\n../bin/orm,,\n"
+    files = tree({"/task/orm-1.dist-info/RECORD": record, "/task/orm/__init__.py": "",
+                  "/task/six.pyc": "", "/task/own.py": "",
+                  "/v/site-packages/a-1.dist-info/RECORD": "a.py,,"})  # fmt: skip
+    homes = {"/task/orm-1.dist-info", "/task/orm", "/task/six.pyc"}
+    assert runtime_homes(files, load_places()) == homes
+
+
 def test_hard_links_weigh_once() -> None:
     found = weigh(tree({"/a/x": "123", "/a/y": Same("/a/x"), "/a/z/w": "1"}), "/a", lambda _: False)
     assert (found.size, found.files) == (4, 3)

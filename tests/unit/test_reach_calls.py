@@ -57,6 +57,16 @@ def test_of_a_library_only_bare_names_of_installed_programs() -> None:
     assert called({path: text}, path) == {"tesseract"}
 
 
+def test_a_library_names_its_commands_in_other_files_than_the_one_that_starts_them() -> None:
+    gem = "/var/lib/gems/3.1.0/gems/magick-4.1"
+    files = {f"{gem}/lib/magick/shell.rb": "Open3.capture3(*command)",
+             f"{gem}/lib/magick/tool/convert.rb": 'super("convert", *args)',
+             f"{gem}/lib/magick/git.rb": 'x = "git"', f"{gem}/spec/a.rb": 'x = "tesseract"',
+             "/var/lib/gems/3.1.0/gems/other-1/lib/o.rb": 'x = "tesseract"'}  # fmt: skip
+    assert called(files, f"{gem}/lib/magick/shell.rb") == {"convert"}
+    assert called(files, f"{gem}/lib/magick/tool/convert.rb") == set()
+
+
 def test_the_standard_library_and_installers_are_not_asked() -> None:
     text = "import subprocess\nsubprocess.run(['git'])"
     for path in ("/usr/lib/python3.11/uuid.py", "/usr/lib/python3/dist-packages/pip/vcs.py"):

@@ -11,6 +11,7 @@ from minify.model import Finding, ImageConfig, KeepLevel, Kind
 from minify.resolvers import Scene
 from minify.resolvers.node import make
 from minify.resolvers.node_source import dependencies, manifest, named, strings, targets
+from tests.elf_kit import INTERP, Shape, elf
 from tests.kit import Content, Exec, Link, tree
 
 NODE = "/usr/bin/node"
@@ -100,6 +101,22 @@ def test_the_own_tree_and_its_production_dependencies_are_kept() -> None:
     unwanted = (".git/", "linter", "README", ".d.ts", ".map", "/test/", "darwin", "view/")
     assert not {p for p in inside for word in unwanted if word in p}
     assert findings == []
+
+
+def test_addons_of_other_machines_systems_and_c_libraries_stay_behind() -> None:
+    addons: dict[str, Content] = {
+        "linux-x64": elf(("libc.so.6",)),
+        "linux-arm64": elf(("libc.so.6",), shape=Shape(machine="EM_AARCH64")),
+        "linuxmusl-x64": elf(("libc.musl-x86_64.so.1",)),
+        "darwin-arm64": b"\xcf\xfa\xed\xfe" + b"\0" * 60,
+        "win32-x64": b"MZ" + b"\0" * 60,
+    }
+    here = {f"/app/node_modules/shop/prebuilds/{n}.node": a for n, a in addons.items()}
+    node = Exec(elf(("libc.so.6",), interp=INTERP))
+    files = {**APP, **here, NODE: node, INTERP: Exec(elf())}
+    kept, _ = reach(files, ["/app/server.js"])
+    inside = {p.rpartition("/")[2] for p in kept if "/shop/prebuilds/" in p}
+    assert inside == {"shop.node", "linux-x64.node"}
 
 
 def test_a_package_named_in_a_string_is_kept() -> None:

@@ -431,3 +431,44 @@ from importlib.metadata import distribution
     assert {f"{info}/PKG-INFO", f"{info}/entry_points.txt", f"{site}/night/daemon.py"} <= kept
     assert f"{LIB}/wave.py" in kept
     assert f"{site}/other-1.egg-info/PKG-INFO" not in kept
+
+
+def test_packages_installed_into_a_folder_of_any_name_are_no_source_of_the_application() -> None:
+    files: dict[str, Content] = {
+        "/task/handler.py": "import shop.views\n",
+        "/task/shop/__init__.py": "",
+        "/task/shop/views.py": "def f():\n    import orm\n",
+        "/task/orm-2.dist-info/METADATA": "",
+        "/task/orm-2.dist-info/RECORD": "orm/__init__.py,,\n../bin/orm,,\n_orm.py,,",
+        "/task/orm/__init__.pyc": b"\xda\x04wave",
+        "/task/orm/tables.bin": b"\0" * 9,
+        "/task/orm/tests/x.py": "import tkinter",
+        "/task/_orm.pyc": b"",
+        "/task/bin/orm": Exec(b"#!/usr/bin/python3.11\nimport orm\n"),
+        "/task/spare-1.dist-info/RECORD": "spare/__init__.py,,\n",
+        "/task/spare/__init__.py": "import tkinter\n",
+        "/elsewhere/other-1.dist-info/RECORD": "other/__init__.py,,\n",
+        "/elsewhere/other/__init__.py": "",
+    }
+    kept, findings = reach(files, ["/usr/bin/python3.11", "/task/handler.py"], workdir="/task")
+    inside = {p.removeprefix("/task/") for p in kept if p.startswith("/task/")}
+    assert {"shop/views.py", "orm/__init__.pyc", "orm/tables.bin", "_orm.pyc", "bin/orm"} <= inside
+    assert {"orm-2.dist-info/METADATA", "orm-2.dist-info/RECORD"} <= inside
+    assert not {p for p in inside if p.startswith(("spare", "orm/tests"))}
+    assert f"{LIB}/wave.py" in kept
+    assert f"{LIB}/tkinter/__init__.py" not in kept
+    assert not {p for p in kept if p.startswith("/elsewhere")}
+    assert findings == []
+
+
+def test_stubs_by_which_a_package_loads_its_parts_are_kept() -> None:
+    site = f"{DIST}/shop"
+    files: dict[str, Content] = {
+        f"{site}/__init__.py": "import lazy_loader as lazy\nlazy.attach_stub(__name__, __file__)",
+        f"{site}/__init__.pyi": "from .core import answer",
+        f"{site}/core.py": "",
+        f"{site}/core.pyi": "",
+    }
+    kept, _ = reach(files, ["/usr/bin/python3.11", f"{site}/__init__.py"])
+    assert {f"{site}/__init__.pyi", f"{site}/core.py"} <= kept
+    assert f"{site}/core.pyi" not in kept

@@ -217,6 +217,35 @@ def test_a_tool_is_followed_within_itself_and_from_vendors_but_not_from_the_stan
     assert parser not in ask(files, f"{LIB}/net/odd.rb")[0]
 
 
+def ask_untouched(extra: Mapping[str, Content], path: str) -> set[str]:
+    made = tree({**BASE, **extra})
+    scene = Scene(made, ImageConfig(), {}, frozenset(), frozenset(), frozenset(),
+                  KeepLevel.REACH)  # fmt: skip
+    return {item.path for item in make().needs(scene, made.entries[path]) if isinstance(item, Need)}
+
+
+def test_a_tool_that_something_may_load_has_what_it_loads_at_once() -> None:
+    files = {f"{LIB}/irb.rb": "require 'reline'\ndef x\n  require 'rdoc'\n"
+             "  require 'irb/cmd'\nend\n", f"{LIB}/irb/cmd.rb": "",
+             f"{LIB}/reline.rb": "", f"{LIB}/rdoc.rb": "",
+             f"{LIB}/rubygems/request_set.rb": "require_relative 'tsort'\ndef x\n"
+             "  require_relative 'installer'\nend\n",
+             f"{LIB}/rubygems/tsort.rb": "", f"{LIB}/rubygems/installer.rb": ""}  # fmt: skip
+    assert {f"{LIB}/reline.rb", f"{LIB}/irb/cmd.rb"} <= ask_untouched(files, f"{LIB}/irb.rb")
+    assert f"{LIB}/rdoc.rb" not in ask_untouched(files, f"{LIB}/irb.rb")
+    found = ask_untouched(files, f"{LIB}/rubygems/request_set.rb")
+    assert f"{LIB}/rubygems/tsort.rb" in found
+    assert f"{LIB}/rubygems/installer.rb" not in found
+
+
+def test_a_vendor_library_requires_gems_too_and_the_standard_library_does_not() -> None:
+    vendor = "/usr/lib/ruby/vendor_ruby/paint.rb"
+    files = {vendor: "require 'unused'\n", f"{LIB}/odd.rb": "require 'unused'\n"}
+    wanted = f"{HOME}/gems/unused-1.0/lib/unused.rb"
+    assert wanted in ask(files, vendor)[0]
+    assert wanted not in ask(files, f"{LIB}/odd.rb")[0]
+
+
 def test_what_was_built_for_a_gem_brings_the_gem_and_not_its_neighbours() -> None:
     home = "/usr/lib/x86_64-linux-gnu/rubygems-integration/3.1.0"
     files = {

@@ -1,0 +1,39 @@
+"""Folders that hold installed Python packages and are not named so: `pip install --target`.
+
+An application's own modules may lie in such a folder too: only what a distribution's RECORD
+(PEP 376) begins with counts as installed.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+from minify.model import Kind
+from minify.tree import Tree
+
+NAMED = ("site-packages", "dist-packages")
+RECORD = ".dist-info/RECORD"
+LIMIT = 16 * 1024 * 1024
+
+
+def targets(tree: Tree) -> Mapping[str, frozenset[str]]:
+    """Name the folders, and what in each of them distributions brought."""
+    tops: dict[str, set[str]] = defaultdict(set)
+    for path, entry in tree.entries.items():
+        if path.endswith(RECORD) and entry.kind is Kind.FILE:
+            base, _, name = path.removesuffix("/RECORD").rpartition("/")
+            if base and base.rpartition("/")[2] not in NAMED:
+                text = tree.read(path, LIMIT).decode("utf-8", "replace")
+                firsts = {line.partition(",")[0].partition("/")[0] for line in text.splitlines()}
+                tops[base] |= {name, *firsts} - {"", "..", "__pycache__"}
+    return {base: _present(tree, base, names) for base, names in tops.items()}
+
+
+def _present(tree: Tree, base: str, names: set[str]) -> frozenset[str]:
+    """What is there of the recorded names; bytecode may have taken a module's place."""
+    return frozenset(
+        name
+        for name in tree.children(base)
+        if name in names or (name.endswith(".pyc") and name[:-1] in names)
+    )
