@@ -54,7 +54,14 @@ class _Index:
     places: Places
     done: set[str] = field(default_factory=set)
 
-    @property
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """What the folders hold: of a thousand words hardly one is a command."""
+        tree = self.scene.tree
+        real = (tree.real(folder or "/") for folder in self.folders)
+        return frozenset(name for folder in real if folder for name in tree.children(folder))
+
+    @cached_property
     def folders(self) -> tuple[str, ...]:
         """Where commands are looked up."""
         told = self.scene.env.get("PATH", DEFAULT_PATH).split(":")
@@ -66,7 +73,7 @@ class _Index:
             path = posixpath.normpath(name)
             tried = [path] if self.places.commands.match(path) else []
         else:
-            tried = [f"{folder}/{name}" for folder in self.folders]
+            tried = [f"{folder}/{name}" for folder in self.folders if name in self.names]
         for path in tried:
             entry = self.scene.tree.resolve(path).entry
             if entry is not None and entry.kind is Kind.FILE and entry.executable:

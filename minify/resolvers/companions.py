@@ -53,11 +53,16 @@ class _Index:
         words = set(WORD.findall(" ".join((*config.entrypoint, *config.cmd, *check))))
         for path in scene.touched:
             entry = scene.tree.get(path)
-            if entry is not None and entry.size <= LARGEST and scene.authored(path):
-                words.update(WORD.findall(scene.tree.read(path).decode("latin-1")))
-        folders = scene.env.get("PATH", DEFAULT_PATH).split(":")
-        named = (f"{folder}/{word}" for folder in folders for word in words)
+            if entry is None or entry.size > LARGEST or self.places.vendored.match(path):
+                continue
+            text = scene.tree.read(path) if scene.authored(path) else b""
+            if b"\0" not in text[:4096]:  # bytecode has words too, but nobody wrote them
+                words.update(WORD.findall(text.decode("latin-1")))
+        named = (f"{at}/{name}" for at in self.folders for name in words & self._names(at))
         return frozenset(filter(None, map(scene.tree.real, named)))
+
+    def _names(self, folder: str) -> frozenset[str]:
+        return frozenset(self.scene.tree.children(folder))
 
     @cached_property
     def world(self) -> World:

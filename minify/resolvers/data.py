@@ -317,7 +317,10 @@ def _packaged(path: str) -> bool:
 def _of_text(index: _Index, entry: Entry, below: str = "/") -> Iterator[Need | Finding]:
     if entry.size > index.places.limits["text_bytes"] or index.places.generated.match(entry.path):
         return
-    text = COMMENT.sub(b"", index.tree.read(entry.path))
+    text = index.tree.read(entry.path)
+    if below.encode() not in text:
+        return
+    text = COMMENT.sub(b"", text)
     foreign = index.foreign(entry.path)
     # What is told by settings for another way to start, or by a library, is a file, no command.
     commands = not foreign and (entry.path in index.touched or bool(kind_of(entry.path, b"")))
