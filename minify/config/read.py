@@ -46,6 +46,8 @@ PATHS = (
     "cert_dir",
 )
 RENAMED = {"from_lock": "lock"}
+TYPES = {"object": "a mapping (NAME: VALUE)", "array": "a list", "string": "text",
+         "number": "a number", "integer": "a whole number", "boolean": "true or false"}  # fmt: skip
 STRUCTURED = ("sql_probes", "probes")  # never plain text
 TIMES = {"ready_timeout": "ready", "stop_timeout": "stop", "observe_for": "observe"}
 
@@ -191,7 +193,9 @@ def _message(error: Any) -> str:
         if deepest.validator != "type":
             return _message(deepest)
     told = str(error.message)
-    if error.validator == "enum" and isinstance(error.instance, str):
+    if error.validator == "type" and error.validator_value in TYPES:
+        told = f"{error.instance!r} is not {TYPES[error.validator_value]}"
+    elif error.validator == "enum" and isinstance(error.instance, str):
         told += _meant(error.instance, [str(v) for v in error.validator_value])
     elif error.validator == "pattern" and not (
         what := error.schema.get("description", ".")

@@ -284,7 +284,8 @@ def collect(home: Path, *, keep_layers: bool = False) -> int:
         if folder.name not in wanted:
             freed += _remove_unlocked(folder, home / "layers" / "locks" / folder.name)
             if not folder.exists():
-                (home / "layers" / "sound" / folder.name).unlink(missing_ok=True)
+                for notes in ("sound", "implied"):
+                    (home / "layers" / notes / folder.name).unlink(missing_ok=True)
     for folder in _subfolders(home / "pulls"):
         freed += _remove_unlocked(folder, home / "layers" / "locks" / f"{folder.name}.write")
     shutil.rmtree(home / FETCHED, ignore_errors=True)

@@ -69,13 +69,15 @@ def test_all_errors_at_once_each_with_its_line(tmp_path: Path) -> None:
 
 
 def test_what_was_probably_meant_is_said(tmp_path: Path) -> None:
-    text = "keep_level: reech\nmax_size: 10 bananas\nhttp_probes: [{path: /, basic: x}]\n"
+    text = "keep_level: reech\nmax_size: 10 bananas\nbuild_args: [A]\n"
+    text += "http_probes: [{path: /, basic: x}]\n"
     with pytest.raises(UsageError) as caught:
         read_options(written(tmp_path, text))
     told = caught.value.message
     assert "did you mean 'reach'?" in told
     assert "max_size: '10 bananas' is not a size, as in 10MB" in told
     assert "basic: 'x' is not USER:PASSWORD" in told
+    assert "build_args: ['A'] is not a mapping (NAME: VALUE)" in told
 
 
 def test_a_syntax_error_has_its_line(tmp_path: Path) -> None:

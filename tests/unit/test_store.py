@@ -366,4 +366,5 @@ def test_collected_layers_leave_no_note(tmp_path: Path) -> None:
     one.close()
     collect(tmp_path / "home")
     assert content(tmp_path / "home") == []
-    assert not any((tmp_path / "home/layers/sound").iterdir())
+    for notes in ("sound", "implied"):
+        assert not any((tmp_path / "home/layers" / notes).iterdir())
