@@ -58,7 +58,8 @@ def read_requires(source: bytes, path: str) -> Requires:
 
 def outer(source: bytes, own: str) -> bytes:
     """The lines of a file that load something at once (they are not indented), or of its own."""
-    inside = rf"^\s+(?:require|autoload)\b.*['\"]{re.escape(own)}/.*$".encode()
+    named = rf"(?:require|autoload)\b.*['\"]{re.escape(own)}/.*"
+    inside = rf"^\s+(?:require_relative\b.*|{named})$".encode()
     within = re.findall(inside, source, re.MULTILINE) if own != "rubygems" else []
     return b"\n".join((*OUTER.findall(source), *within))
 

@@ -226,12 +226,15 @@ def ask_untouched(extra: Mapping[str, Content], path: str) -> set[str]:
 
 def test_a_tool_that_something_may_load_has_what_it_loads_at_once() -> None:
     files = {f"{LIB}/irb.rb": "require 'reline'\ndef x\n  require 'rdoc'\n"
-             "  require 'irb/cmd'\nend\n", f"{LIB}/irb/cmd.rb": "",
+             "  require 'irb/cmd'\n  require_relative 'irb/ws'\nend\n",
+             f"{LIB}/irb/cmd.rb": "", f"{LIB}/irb/ws.rb": "",
              f"{LIB}/reline.rb": "", f"{LIB}/rdoc.rb": "",
              f"{LIB}/rubygems/request_set.rb": "require_relative 'tsort'\ndef x\n"
              "  require_relative 'installer'\nend\n",
              f"{LIB}/rubygems/tsort.rb": "", f"{LIB}/rubygems/installer.rb": ""}  # fmt: skip
-    assert {f"{LIB}/reline.rb", f"{LIB}/irb/cmd.rb"} <= ask_untouched(files, f"{LIB}/irb.rb")
+    assert {f"{LIB}/{n}.rb" for n in ("reline", "irb/cmd", "irb/ws")} <= ask_untouched(
+        files, f"{LIB}/irb.rb"
+    )
     assert f"{LIB}/rdoc.rb" not in ask_untouched(files, f"{LIB}/irb.rb")
     found = ask_untouched(files, f"{LIB}/rubygems/request_set.rb")
     assert f"{LIB}/rubygems/tsort.rb" in found
