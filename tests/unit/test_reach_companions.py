@@ -100,6 +100,17 @@ def test_a_shell_script_costs_what_it_starts() -> None:
     )
 
 
+def test_a_library_that_several_need_is_shared() -> None:
+    library = elf(soname="libbig.so.1") + b"\0" * (5 << 20)
+    names = [f"/usr/bin/look{n}" for n in range(3)]
+    listed = {"/var/lib/dpkg/info/cached.list": "\n".join(("/usr/sbin/cached", *names))}
+    tools: dict[str, Content] = {
+        n: Exec(elf(interp=INTERP, needed=("libbig.so.1",))) for n in names
+    }
+    files: dict[str, Content] = {**FILES, "/lib/libbig.so.1": library, **tools, **listed}
+    assert set(names) <= asked(*STARTED, files=files)[0]
+
+
 def test_private_helpers_come_too_and_libraries_do_not() -> None:
     more: dict[str, Content] = {
         **FILES,
