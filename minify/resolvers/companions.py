@@ -188,7 +188,7 @@ def _needed(index: _Index, real: Entry) -> tuple[str, ...]:
     program = next(filter(None, map(tree.real, places)), None) if places else real.path
     if program is None:
         return ()
-    needed = {real.path, program, *closure(index.world, program, secure=real.privileged).objects}
+    needed = {program, *closure(index.world, program, secure=real.privileged).objects}
     small = index.places.limits["companion_interpreter_bytes"]
     if (
         places
@@ -196,6 +196,7 @@ def _needed(index: _Index, real: Entry) -> tuple[str, ...]:
         and _cost(index, needed, index.running) > small
     ):
         return ()
+    needed.add(real.path)
     if program.rpartition("/")[2] in SHELLS and real.size <= LARGEST:
         found = (index.find(name) for name in first_words(tree.read(real.path)))
         needed.update(filter(None, found))

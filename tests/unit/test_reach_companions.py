@@ -86,7 +86,8 @@ def test_a_library_that_is_in_use_anyway_costs_nothing() -> None:
 def test_scripts_only_for_interpreters_in_use_or_small_ones() -> None:
     assert "/usr/bin/cachereport" not in asked(*STARTED)[0]
     assert "/usr/bin/cachereport" in asked(*STARTED, "/usr/bin/perl")[0]
-    small = {**FILES, "/usr/bin/perl": Exec(elf(interp=INTERP))}
+    long = Exec(b"#!/usr/bin/perl\n" + b"#" * (1 << 20))  # the script itself may be larger
+    small = {**FILES, "/usr/bin/perl": Exec(elf(interp=INTERP)), "/usr/bin/cachereport": long}
     assert "/usr/bin/cachereport" in asked(*STARTED, files=small)[0]
     without = {path: data for path, data in FILES.items() if path != "/usr/bin/perl"}
     assert "/usr/bin/cachereport" not in asked(*STARTED, files=without)[0]
