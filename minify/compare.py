@@ -23,6 +23,8 @@ _NAMES = re.compile(
 _TOKENS = re.compile(
     r"(?=[\w+/=-]*\d)(?=[\w+/=-]*[A-Za-z])[\w+/=-]{20,}"
     r"|(?<==)<[\w+/=-]+>"  # session=<TD0/axxhaNgK28kB>
+    r"|(?<=[iI][dD]=)[\w-]+"  # log_id=16lwoy4W000
+    r"|\b(?=\w*\d)(?=\w*[a-z])(?=\w*[A-Z])\w{10,}"
 )
 
 

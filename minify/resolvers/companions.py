@@ -9,7 +9,7 @@ their turn, as a compiler, is their own affair. What would bring much along is l
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -142,13 +142,12 @@ def _companions(index: _Index, entry: Entry, packages: Iterable[str]) -> Iterato
     """Keep the cheapest programs of some packages, up to the limits."""
     limits, left = index.places.limits, []
     have = set(index.running)
+    programs = list(_programs(index, packages))
+    users = Counter(one for _, needed in programs for one in {_inode(index, n) for n in needed})
     size, count = 0, 0
-    ranked = sorted(
-        (_cost(index, needed, have), path, needed) for path, needed in _programs(index, packages)
-    )
-    for _, path, needed in ranked:
-        cost = _cost(index, needed, have)  # what came before may have brought the same libraries
-        if cost > limits["companion_bytes"] or size + cost > limits["companions_bytes"]:
+    for share, path, needed in sorted((_share(index, n, users), path, n) for path, n in programs):
+        cost = _cost(index, needed, have)
+        if share > limits["companion_bytes"] or size + cost > limits["companions_bytes"]:
             left.append((path, cost))
             continue
         have.update(_inode(index, one) for one in needed)
@@ -189,7 +188,7 @@ def _needed(index: _Index, real: Entry) -> tuple[str, ...]:
     program = next(filter(None, map(tree.real, places)), None) if places else real.path
     if program is None:
         return ()
-    needed = {real.path, program, *closure(index.world, program, secure=real.privileged).objects}
+    needed = {program, *closure(index.world, program, secure=real.privileged).objects}
     small = index.places.limits["companion_interpreter_bytes"]
     if (
         places
@@ -197,6 +196,7 @@ def _needed(index: _Index, real: Entry) -> tuple[str, ...]:
         and _cost(index, needed, index.running) > small
     ):
         return ()
+    needed.add(real.path)
     if program.rpartition("/")[2] in SHELLS and real.size <= LARGEST:
         found = (index.find(name) for name in first_words(tree.read(real.path)))
         needed.update(filter(None, found))
@@ -207,6 +207,12 @@ def _inode(index: _Index, path: str) -> object:
     """What tells a file from others: names of the same file (hard links) cost nothing."""
     entry = index.scene.tree.get(path)
     return entry.inode if entry is not None and entry.inode else path
+
+
+def _share(index: _Index, needed: Iterable[str], users: Counter[object]) -> int:
+    """A program's part in what some programs add: a library that three need is shared by three."""
+    new = (path for path in needed if _inode(index, path) not in index.running)
+    return sum(_cost(index, (path,), ()) // users[_inode(index, path)] for path in new)
 
 
 def _cost(index: _Index, needed: Iterable[str], have: Container[object]) -> int:

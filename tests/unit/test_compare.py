@@ -143,3 +143,6 @@ def test_a_reply_to_a_request_of_another_protocol_may_break_off_anywhere() -> No
 def test_session_names_in_brackets_are_no_words() -> None:
     assert shape("x user=<>, session=<TD0/axx>") == shape("x user=<>, session=<abcdEFGH>")
     assert shape("x <b> y") == "x <b> y"
+    assert shape("start log_id=16lwoy4W000 v=a") == shape("start log_id=abc v=a")
+    assert shape("request 9fKw2LmQx1 done") == shape("request aB3dE5gH7j done")
+    assert shape("status=valid") != shape("status=invalid")

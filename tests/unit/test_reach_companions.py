@@ -86,7 +86,8 @@ def test_a_library_that_is_in_use_anyway_costs_nothing() -> None:
 def test_scripts_only_for_interpreters_in_use_or_small_ones() -> None:
     assert "/usr/bin/cachereport" not in asked(*STARTED)[0]
     assert "/usr/bin/cachereport" in asked(*STARTED, "/usr/bin/perl")[0]
-    small = {**FILES, "/usr/bin/perl": Exec(elf(interp=INTERP))}
+    long = Exec(b"#!/usr/bin/perl\n" + b"#" * (1 << 20))  # the script itself may be larger
+    small = {**FILES, "/usr/bin/perl": Exec(elf(interp=INTERP)), "/usr/bin/cachereport": long}
     assert "/usr/bin/cachereport" in asked(*STARTED, files=small)[0]
     without = {path: data for path, data in FILES.items() if path != "/usr/bin/perl"}
     assert "/usr/bin/cachereport" not in asked(*STARTED, files=without)[0]
@@ -98,6 +99,17 @@ def test_a_shell_script_costs_what_it_starts() -> None:
         "/usr/bin/cachereload"
         not in asked(*STARTED, files={**FILES, "/usr/bin/cachereload": script})[0]
     )
+
+
+def test_a_library_that_several_need_is_shared() -> None:
+    library = elf(soname="libbig.so.1") + b"\0" * (5 << 20)
+    names = [f"/usr/bin/look{n}" for n in range(3)]
+    listed = {"/var/lib/dpkg/info/cached.list": "\n".join(("/usr/sbin/cached", *names))}
+    tools: dict[str, Content] = {
+        n: Exec(elf(interp=INTERP, needed=("libbig.so.1",))) for n in names
+    }
+    files: dict[str, Content] = {**FILES, "/lib/libbig.so.1": library, **tools, **listed}
+    assert set(names) <= asked(*STARTED, files=files)[0]
 
 
 def test_private_helpers_come_too_and_libraries_do_not() -> None:
