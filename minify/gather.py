@@ -6,8 +6,7 @@ Containers take their time to start and to stop. What needs no result of theirs 
 from __future__ import annotations
 
 import contextlib
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,10 +15,9 @@ from minify.building import Building
 from minify.codec import loads
 from minify.compare import agree
 from minify.errors import UsageError
-from minify.make import rules_of
 from minify.model import Behaviour, Evidence, Image
 from minify.observe import observe
-from minify.resolve import rehearse, warm_up
+from minify.resolve import warm_up
 from minify.runs.trial import Trial
 from minify.verify import Originals, run_original
 
@@ -76,23 +74,15 @@ def evidence(it: Building) -> Gathered:
 @contextlib.contextmanager
 def _ahead(it: Building) -> Iterator[None]:
     """While containers start and stop, let other runs begin, and prepare to resolve."""
-    ended = threading.Event()
-    beside = [it.spawn(lambda: warm_up(it.loaded, it.options.keep_level))]
-
-    def rehearsed(seen: Callable[[], Evidence]) -> None:
-        rules = rules_of(it, it.options.keep_level)
-        beside.append(it.pool.submit(lambda: rehearse(it.loaded, seen(), rules, ended.is_set)))
-
+    warm = it.spawn(lambda: warm_up(it.loaded, it.options.keep_level))
     plain = it.stage
-    it.stage = replace(plain, started=it.traced.set, ready=rehearsed)
+    it.stage = replace(plain, started=it.traced.set)
     try:
         yield
     finally:
-        ended.set()
         it.none_watched()
         it.stage = plain
-    for done in beside:
-        done.result()
+    warm.result()
 
 
 def read_evidence(files: tuple[str, ...], image: Image) -> Evidence:

@@ -41,7 +41,7 @@ def weigh(it: Building, evidence: Evidence) -> dict[str, int]:
     return {k.value: _bytes(it.loaded.tree, _keep(it, evidence, k)) for k in KeepLevel}
 
 
-def rules_of(it: Building, level: KeepLevel) -> Rules:
+def _rules(it: Building, level: KeepLevel) -> Rules:
     """What decides beside the evidence."""
     return Rules(level, policy_of(it.options), tuple(it.extra))
 
@@ -55,7 +55,7 @@ def policy_of(options: Options) -> tuple[Rule, ...]:
 def _keep(it: Building, evidence: Evidence, level: KeepLevel) -> KeepSet:
     if it.options.lock:
         return keep_from_lock(load_lock(it.options.lock), it.loaded.tree, it.loaded.image.digest)
-    return resolve(it.loaded, evidence, rules_of(it, level))
+    return resolve(it.loaded, evidence, _rules(it, level))
 
 
 def _bytes(tree: Tree, keep: KeepSet) -> int:

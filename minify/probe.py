@@ -50,12 +50,6 @@ class Probe:
         except Empty as error:
             raise TraceError(f"probe {self.name} did not answer within {timeout:g} s") from error
 
-    @property
-    def so_far(self) -> tuple[dict[str, Any], ...]:
-        """Answers that nobody has taken yet; they stay where they are."""
-        with self.answers.mutex:
-            return tuple(a for a in self.answers.queue if a is not None)
-
     def rest(self, timeout: float) -> Iterator[dict[str, Any]]:
         """Take answers until it ends."""
         while (answer := self.answer(timeout)) is not None:

@@ -104,21 +104,6 @@ def warm_up(loaded: Loaded, level: KeepLevel) -> None:
     loaded.tree.children("/")
 
 
-def rehearse(loaded: Loaded, evidence: Evidence, rules: Rules, ended: Callable[[], bool]) -> None:
-    """Resolve a part of the evidence until the whole is there, for what is then known of files.
-
-    The result is of no use: more evidence can mean other needs. What was read in files, and where
-    paths lead, stays with the tree.
-    """
-    work = _Work(loaded.tree)
-    scene = make_scene(loaded, evidence, rules.level)
-    for touch in sorted(evidence.touches):
-        _keep_touch(work, touch)
-    resolvers = all_resolvers(rules.level)
-    while work.queue and not ended():
-        _one(work, lambda entry: (n for r in resolvers for n in r.needs(scene, entry)))
-
-
 def _fixpoint(
     work: _Work, scene: Scene, resolvers: tuple[Resolver, ...], rules: Rules
 ) -> dict[str, Reason]:
@@ -134,15 +119,12 @@ def _fixpoint(
 
 def _drain(work: _Work, needs: Callable[[Entry], Iterable[Need | Finding]]) -> None:
     while work.queue:
-        _one(work, needs)
-
-
-def _one(work: _Work, needs: Callable[[Entry], Iterable[Need | Finding]]) -> None:
-    for need in needs(work.queue.popleft()):
-        if isinstance(need, Finding):
-            work.findings.add(need)
-        else:
-            work.keep_itself(need.path, need.reason)
+        entry = work.queue.popleft()
+        for need in needs(entry):
+            if isinstance(need, Finding):
+                work.findings.add(need)
+            else:
+                work.keep_itself(need.path, need.reason)
 
 
 def _keep_touch(work: _Work, touch: Touch) -> None:

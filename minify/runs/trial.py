@@ -43,15 +43,13 @@ class Trial:
 class Stage:
     """Where trials run: the engine, the tracing kit (None: never watch) and a scratch folder.
 
-    Called during a watched trial: `started` when its program has been let go, `ready` when the
-    service is up, with a function that tells what has been touched so far.
+    `started` is called when the program of a watched trial has been let go.
     """
 
     engine: Engine
     kit: Kit | None
     folder: Path
     started: Callable[[], None] = lambda: None
-    ready: Callable[[Callable[[], Evidence]], None] = lambda _: None
 
 
 def run_trial(stage: Stage, image: Image, plan: Plan, name: str) -> Trial:
@@ -73,8 +71,6 @@ def run_trial(stage: Stage, image: Image, plan: Plan, name: str) -> Trial:
             stage.started()
         ready = wait_ready(container, _wanted(plan, image))
         _check(ready, container, image, plan)
-        if plan.watch is not Watch.NONE:
-            stage.ready(lambda: _evidence(image, plan, Seen(watch.so_far()), Behaviour()))
         observations = tuple(_drive(container, plan, image, ready, (probes, watch)))
         ports = ready.ports
         exit_code = _stop(container, plan, image)

@@ -131,17 +131,6 @@ class Watching:
         options = ("--seccomp-bpf", *OPTIONS, "-e", f"trace={CALLS[Watch.FULL]}")
         return self.kit.strace_argv(options, output)
 
-    def so_far(self) -> frozenset[Touch]:
-        """What was seen up to now, which is not all; it is still there to be collected."""
-        sources = [(self.strace, "strace"), (self.fanotify, "fanotify")]
-        return frozenset(
-            touch
-            for probe, name in sources
-            if probe
-            for answer in probe.so_far
-            if (touch := _touch(answer, name)) is not None
-        )
-
     def collect(self, container: Container) -> Seen:
         """Let the watchers finish (the container has ended) and take what they saw."""
         if self.remote:

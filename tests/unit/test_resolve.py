@@ -14,7 +14,7 @@ from minify.model import (
     Touch,
 )
 from minify.policies.rules import flag_rules
-from minify.resolve import Rules, rehearse, resolve
+from minify.resolve import Rules, resolve
 from minify.tree import Tree
 from tests.kit import Exec, Link, tree
 
@@ -86,37 +86,3 @@ def test_resolution_is_monotone_and_idempotent() -> None:
     assert set(small.paths) <= set(large.paths)
     again = kept(TREE, *(touch(p) for p in large.paths))
     assert set(again.paths) == set(large.paths)
-
-
-def test_a_rehearsal_leaves_the_result_as_it_is() -> None:
-    touches = (touch("/bin/tool", Access.EXEC), touch("/data/a"), touch("/link"))
-    contents = {p: TREE.read(p) if TREE.is_file(p) else None for p in ("/data/a", "/secret")}
-    fresh = kept(TREE, *touches, level=KeepLevel.REACH)
-    other = tree(
-        {
-            "/bin": Link("usr/bin"),
-            "/usr/bin/env": b"",
-            "/usr/bin/tool": Exec(b"#!/bin/env interp\n"),
-            "/usr/bin/interp": Exec(b"\0"),
-            **contents,
-            "/data/b": b"",
-            "/var/log": None,
-            "/link": Link("/data/a"),
-            "/dangling": Link("/nowhere"),
-        }
-    )
-    image = Image("i", "sha256:i", Platform(), ImageConfig(env=("PATH=/usr/bin",)))
-    part = Evidence("sha256:i", frozenset(touches[:1]))
-    asked: list[bool] = []
-    rules = Rules(KeepLevel.REACH, ())
-    rehearse(Loaded(image, other), part, rules, lambda: bool(asked.append(True)))
-    assert asked  # it can be ended between two entries
-    assert kept(other, *touches, level=KeepLevel.REACH).paths == fresh.paths
-
-
-def test_a_rehearsal_ends_when_told() -> None:
-    image = Image("i", "sha256:i", Platform(), ImageConfig(env=("PATH=/usr/bin",)))
-    known = tree({"/usr/bin/tool": Exec(b"#!/usr/bin/env interp\n"), "/usr/bin/env": b""})
-    part = Evidence("sha256:i", frozenset({touch("/usr/bin/tool", Access.EXEC)}))
-    rehearse(Loaded(image, known), part, Rules(KeepLevel.REACH, ()), lambda: True)
-    assert not known.facts("elf")  # no file was looked into
