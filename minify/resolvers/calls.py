@@ -17,7 +17,7 @@ from functools import cached_property
 
 from minify.model import Entry, Finding, KeepLevel, Kind, Reason
 from minify.policies.places import Places, load_places
-from minify.resolvers import Need, Resolver, Scene, calls_program
+from minify.resolvers import Need, Resolver, Scene, calls_java, calls_program
 from minify.resolvers.calls_text import STARTERS, commands, kind_of, whole, words
 
 RULE = "calls"
@@ -60,6 +60,15 @@ class _Index:
         tree = self.scene.tree
         real = (tree.real(folder or "/") for folder in self.folders)
         return frozenset(name for folder in real if folder for name in tree.children(folder))
+
+    @cached_property
+    def told(self) -> frozenset[str]:
+        """The files that command lines name, also as the only entry of a path."""
+        scene = self.scene
+        words = {w for argv in scene.argvs for w in argv} | {*scene.config.entrypoint}
+        named = (w for word in (*words, *scene.config.cmd) for w in word.split(":") if w)
+        real = (scene.tree.real(w, scene.config.workdir or "/") for w in named)
+        return frozenset(r for r in real if r)
 
     @cached_property
     def folders(self) -> tuple[str, ...]:
@@ -107,6 +116,9 @@ class Calls:
         if self._index is None or self._index.scene is not scene:
             self._index = _Index(scene, load_places())
         index, path = self._index, entry.path
+        if path.endswith(calls_java.ENDS):
+            yield from _of_java(index, entry)
+            return
         if _own_program(index, entry):
             yield from _of_program(index, entry)
         if entry.size > LIMIT:
@@ -123,6 +135,19 @@ class Calls:
         if inside and f"asked:{inside[1]}" not in index.done and _starts(scene, path, kind):
             index.done.add(f"asked:{inside[1]}")
             yield from _beside(index, inside[1])
+
+
+def _of_java(index: _Index, entry: Entry) -> Iterable[Need]:
+    """Of jars that are the application itself every word counts, of its libraries only names."""
+    if not index.scene.authored(entry.path):
+        return
+    own = not entry.path.endswith(".jar") or entry.path in index.told
+    known = index.scene.tree.facts("calls:java")
+    if entry.path not in known:
+        known[entry.path] = calls_java.commands(index.scene.tree, entry)
+    for name, alone in known[entry.path]:
+        if own or (alone and name not in COMMON):
+            yield from _call(index, entry, name, library=not own)
 
 
 def _own_program(index: _Index, entry: Entry) -> bool:

@@ -61,11 +61,11 @@ def commands(kind: str, text: bytes) -> Iterator[str]:
     if not STARTERS[kind].search(text):
         return
     for match in LITERAL.finditer(text):
-        yield from _of_literal(match[2].decode("utf-8", "replace"))
+        yield from of_literal(match[2].decode("utf-8", "replace"))
     for match in QUOTED.finditer(text):
-        yield from _of_literal(match[1].decode("utf-8", "replace"))
+        yield from of_literal(match[1].decode("utf-8", "replace"))
     for match in LISTED.finditer(text):
-        yield from _of_literal(match[1].decode("utf-8", "replace"))
+        yield from of_literal(match[1].decode("utf-8", "replace"))
 
 
 def whole(kind: str, text: bytes) -> Iterator[str]:
@@ -82,7 +82,8 @@ def words(text: bytes) -> Iterator[str]:
             yield word
 
 
-def _of_literal(value: str, depth: int = 0) -> Iterator[str]:
+def of_literal(value: str, depth: int = 0) -> Iterator[str]:
+    """Words of one literal that may be commands: the whole of it, or where a shell runs some."""
     value = value.strip(" \t|<>&").replace("\\n", "\n").replace('\\"', '"')
     if NAME.fullmatch(value):
         yield value

@@ -6,6 +6,8 @@ import posixpath
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import BinaryIO
 
 # Constant pool tags and the bytes that follow each (JVM specification, table 4.4-A).
@@ -13,15 +15,25 @@ _SIZES = {3: 4, 4: 4, 5: 8, 6: 8, 7: 2, 8: 2, 9: 4, 10: 4, 11: 4, 12: 4, 15: 3, 
           18: 4, 19: 2, 20: 2}  # fmt: skip
 
 
-def class_name(data: bytes) -> str:
-    """The name of a class file's class, as "org/example/Main"; empty if it is no class file."""
+@dataclass(frozen=True)
+class _Pool:
+    """A class file's constant pool (JVM specification, 4.4): by index; `end` is what follows."""
+
+    texts: dict[int, bytes]
+    classes: dict[int, int]
+    strings: tuple[int, ...]
+    end: int
+
+
+def _pool(data: bytes) -> _Pool | None:
+    """Read the constant pool; None if it is no class file, or a damaged one."""
+    texts: dict[int, bytes] = {}
+    classes: dict[int, int] = {}
+    strings: list[int] = []
     try:
         if data[:4] != b"\xca\xfe\xba\xbe":
-            return ""
-        count, at = struct.unpack_from(">H", data, 8)[0], 10
-        texts: dict[int, bytes] = {}
-        classes: dict[int, int] = {}
-        index = 1
+            return None
+        count, at, index = struct.unpack_from(">H", data, 8)[0], 10, 1
         while index < count:
             tag = data[at]
             if tag == 1:
@@ -31,12 +43,42 @@ def class_name(data: bytes) -> str:
             else:
                 if tag == 7:
                     classes[index] = struct.unpack_from(">H", data, at + 1)[0]
+                elif tag == 8:
+                    strings.append(struct.unpack_from(">H", data, at + 1)[0])
                 at += 1 + _SIZES[tag]
             index += 2 if tag in (5, 6) else 1
-        this = struct.unpack_from(">H", data, at + 2)[0]
-        return texts[classes[this]].decode("utf-8", "surrogateescape")
     except (struct.error, KeyError, IndexError):
+        return None
+    return _Pool(texts, classes, tuple(strings), at)
+
+
+def class_name(data: bytes) -> str:
+    """The name of a class file's class, as "org/example/Main"; empty if it is no class file."""
+    pool = _pool(data)
+    try:
+        this = struct.unpack_from(">H", data, pool.end + 2)[0] if pool else 0
+        return pool.texts[pool.classes[this]].decode("utf-8", "surrogateescape") if pool else ""
+    except (struct.error, KeyError):
         return ""
+
+
+def literals(data: bytes) -> tuple[str, ...]:
+    """The string constants of a class file, sorted; empty if it is no class file."""
+    pool = _pool(data)
+    found = {pool.texts.get(i, b"") for i in pool.strings} if pool else set()
+    return tuple(sorted(text.decode("utf-8", "replace") for text in found))
+
+
+def classes(stream: BinaryIO, most: int) -> Iterator[bytes]:
+    """The class files of a jar, `most` bytes in all; none of a damaged one, nor of jars inside."""
+    try:
+        with zipfile.ZipFile(stream) as jar:
+            for info in jar.infolist():
+                if info.filename.endswith(".class") and info.file_size <= most:
+                    most -= info.file_size
+                    yield jar.read(info)
+    except (zipfile.BadZipFile, OSError, zlib.error, NotImplementedError, RuntimeError, EOFError):
+        return
 
 
 def class_path(stream: BinaryIO) -> tuple[str, ...]:

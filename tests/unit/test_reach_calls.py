@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import struct
+import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -99,3 +102,55 @@ def test_commands_in_the_strings_of_an_own_program() -> None:
     assert found("/app/server", text) == {"date", "nice", "id", "convert"}
     assert found("/usr/bin/theirs", text) == set()  # a package's: it says itself what it needs
     assert found("/app/server", text.replace(b"popen", b"other")) == set()
+
+
+def a_class(*constants: str, starts: str = "java/lang/ProcessBuilder") -> bytes:
+    """A class file that mentions a class and has some string constants (JVM spec., 4.1, 4.4)."""
+    texts = [starts.encode(), *(c.encode() for c in constants)]
+    pool = b"".join(b"\x01" + struct.pack(">H", len(t)) + t for t in texts)
+    pool += b"\x07" + struct.pack(">H", 1)
+    pool += b"".join(b"\x08" + struct.pack(">H", n + 2) for n in range(len(constants)))
+    count = 1 + len(texts) + 1 + len(constants)
+    return b"\xca\xfe\xba\xbe" + bytes(4) + struct.pack(">H", count) + pool + b"\x00\x21\x00\x02"
+
+
+def jar(**members: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name.replace("__", "/") + ".class", data)
+    return buffer.getvalue()
+
+
+def started(path: str, data: bytes, *argv: str) -> set[str]:
+    listed = {"/var/lib/dpkg/info/x.list": "/usr/share/java/theirs.jar\n/usr/bin/find\n"}
+    made = tree({**TOOLS, **listed, path: data})
+    base = {f"/usr/bin/{n}": 0 for n in ("date", "id", "find", "sh")}
+    entries = {p: replace(e, layer=base.get(p, 1)) for p, e in made.entries.items()}
+    made = Tree(entries, made.opener)
+    scene = Scene(made, ImageConfig(workdir="/app"), {}, frozenset({argv}), frozenset(),
+                  frozenset(), KeepLevel.REACH)  # fmt: skip
+    items = make().needs(scene, made.entries[path])
+    return {item.path.rpartition("/")[2] for item in items if isinstance(item, Need)}
+
+
+def test_commands_in_the_classes_of_a_java_application() -> None:
+    words = a_class("date", "sh", "-c", "convert a b | tr x y", "no such thing", "%s find")
+    assert started("/app/A.class", words) == {"date", "sh", "convert", "tr"}
+    assert started("/app/A.class", a_class("date", starts="java/lang/Object")) == set()
+    assert started("/app/a.jar", jar(app__A=words), "java", "-jar", "a.jar") >= {"date", "convert"}
+    named = ("java", "-cp", "/app/lib/b.jar:/app/a.jar", "Main")
+    assert started("/app/a.jar", jar(A=words), *named) >= {"date", "convert"}
+    assert started("/srv/app.war", jar(A=words)) >= {"date", "convert"}
+
+
+def test_of_a_java_library_only_names_of_installed_programs() -> None:
+    words = a_class("date", "convert", "tr x", "find", "git")
+    assert started("/app/lib/b.jar", jar(A=words), "java", "-jar", "/app/a.jar") == {"convert"}
+    assert started("/usr/share/java/theirs.jar", jar(A=words)) == set()
+
+
+@pytest.mark.parametrize("data", [b"PK\3\4broken", jar(A=a_class("date"))[:-40], b"\xca\xfe" * 9])
+def test_damaged_java_files_start_nothing(data: bytes) -> None:
+    assert started("/app/a.jar", data, "java", "-jar", "/app/a.jar") == set()
+    assert started("/app/A.class", data) == set()

@@ -35,6 +35,7 @@ final class Routes {
             case "plugin" -> ServiceLoader.load(Speaker.class).findFirst().orElseThrow().say(argument);
             case "image" -> image(argument);
             case "child" -> child();
+            case "day" -> day();
             case "host" -> InetAddress.getByName("localhost").getHostAddress();
             case "file" -> Files.readString(Path.of("data", argument));
             case "temp" -> temp();
@@ -94,6 +95,11 @@ final class Routes {
         var process = new ProcessBuilder(java, "-cp", "/app/lib/app.jar", "sample.Child", "one").start();
         var text = new String(process.getInputStream().readAllBytes());
         return text.strip() + " " + process.waitFor();
+    }
+
+    private static String day() throws Exception {
+        var process = new ProcessBuilder("date", "-u", "-d", "@86400", "+%F").start();
+        return new String(process.getInputStream().readAllBytes()).strip() + " " + process.waitFor();
     }
 
     private static String temp() throws Exception {
