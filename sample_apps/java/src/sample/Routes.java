@@ -36,6 +36,7 @@ final class Routes {
             case "image" -> image(argument);
             case "child" -> child();
             case "day" -> day();
+            case "text" -> text(argument);
             case "host" -> InetAddress.getByName("localhost").getHostAddress();
             case "file" -> Files.readString(Path.of("data", argument));
             case "temp" -> temp();
@@ -100,6 +101,16 @@ final class Routes {
     private static String day() throws Exception {
         var process = new ProcessBuilder("date", "-u", "-d", "@86400", "+%F").start();
         return new String(process.getInputStream().readAllBytes()).strip() + " " + process.waitFor();
+    }
+
+    private static String text(String family) throws Exception {
+        var picture = new BufferedImage(80, 20, BufferedImage.TYPE_INT_RGB);
+        var g = picture.createGraphics();
+        g.setFont(new java.awt.Font(family, java.awt.Font.PLAIN, 12));
+        g.drawString("minify", 2, 14);
+        int lit = 0;
+        for (int x = 0; x < 80; x++) for (int y = 0; y < 20; y++) if ((picture.getRGB(x, y) & 0xffffff) != 0) lit++;
+        return family + " " + (lit > 0) + " " + g.getFontMetrics().stringWidth("minify");
     }
 
     private static String temp() throws Exception {
