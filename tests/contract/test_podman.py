@@ -20,8 +20,13 @@ pytestmark = [
     pytest.mark.skipif(not shutil.which("podman"), reason="no podman"),
 ]
 NAME = "localhost/minify-test-podman:1"
-# Podman raises the limits of a container to its own idea of them, which takes CAP_SYS_RESOURCE.
-SETTINGS = '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1000:1000"]\n'
+# Podman raises the limits of a container to its own idea of them, which takes CAP_SYS_RESOURCE;
+# crun, which it prefers, refuses machines with both versions of cgroups mounted.
+SETTINGS = """[containers]
+default_ulimits = ["nofile=1024:1024", "nproc=1000:1000"]
+[engine]
+runtime = "runc"
+"""
 
 
 @pytest.fixture(scope="module")
