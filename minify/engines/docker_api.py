@@ -11,7 +11,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +94,7 @@ class DockerEngine:
         self._lock = threading.Lock()
         self._aborted = False
         self._reaper = ThreadPoolExecutor(2, thread_name_prefix="reaper")
+        self._leaving: list[Future[None]] = []
         self.local = _is_local(client)
         # A rootless engine, or its user, cannot reach the containers' network nor read layers.
         self._direct = self.local and os.geteuid() == 0
@@ -205,7 +206,7 @@ class DockerEngine:
                     self._remove(container)  # before the network it is in
                 else:
                     # It takes the engine a tenth of a second that nobody has to wait for.
-                    self._reaper.submit(self._remove, container)
+                    self._leaving.append(self._reaper.submit(self._remove, container))
 
     def _remove(self, container: DockerContainer) -> None:
         container.close()
@@ -259,6 +260,8 @@ class DockerEngine:
         if is_input(image_id):
             send_back(self._client, image_id)
             return
+        # The engine does not remove an image of which there is still a container.
+        wait(list(self._leaving))
         with contextlib.suppress(APIError):
             if not self._client.inspect_image(image_id).get("RepoTags"):
                 self._client.remove_image(image_id)
