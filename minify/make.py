@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from minify import __version__
 from minify.building import Building, Made
 from minify.lock import keep_from_lock, load_lock
-from minify.model import Evidence, KeepLevel, KeepSet, Kind
+from minify.model import Entry, Evidence, KeepLevel, KeepSet
 from minify.names import SOURCE_LABEL, VERSION_LABEL
 from minify.options import Options
 from minify.outputs import Product, lay_out
 from minify.pack import pack, shared, single
 from minify.policies.rules import Rule, flag_rules, load_packs
 from minify.resolve import Rules, resolve
-from minify.tree import Tree
+from minify.tree import content_bytes
 from minify.workspace import remember_image
 
 
@@ -38,7 +39,12 @@ def make(it: Building, evidence: Evidence) -> Made:
 
 def weigh(it: Building, evidence: Evidence) -> dict[str, int]:
     """What each keep level would weigh, in bytes."""
-    return {k.value: _bytes(it.loaded.tree, _keep(it, evidence, k)) for k in KeepLevel}
+    tree = it.loaded.tree
+
+    def entries(level: KeepLevel) -> Iterator[Entry]:
+        return filter(None, map(tree.get, _keep(it, evidence, level).paths))
+
+    return {level.value: content_bytes(entries(level)) for level in KeepLevel}
 
 
 def _rules(it: Building, level: KeepLevel) -> Rules:
@@ -56,10 +62,3 @@ def _keep(it: Building, evidence: Evidence, level: KeepLevel) -> KeepSet:
     if it.options.lock:
         return keep_from_lock(load_lock(it.options.lock), it.loaded.tree, it.loaded.image.digest)
     return resolve(it.loaded, evidence, _rules(it, level))
-
-
-def _bytes(tree: Tree, keep: KeepSet) -> int:
-    """Bytes of the regular files of a keep set; hard-linked names count once."""
-    entries = [e for p in keep.paths if (e := tree.get(p)) is not None and e.kind is Kind.FILE]
-    linked = {e.inode: e.size for e in entries if e.inode}
-    return sum(linked.values()) + sum(e.size for e in entries if not e.inode)

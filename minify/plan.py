@@ -8,10 +8,19 @@ import posixpath
 from minify.engines import Loaded
 from minify.errors import EngineError
 from minify.extras import check_extras
-from minify.model import HEALTHCHECK, NETWORK, Drive, ExecDrive, HttpDrive, Image, Kind, Plan, Watch
+from minify.model import (
+    DEFAULT_PATH,
+    HEALTHCHECK,
+    NETWORK,
+    Drive,
+    ExecDrive,
+    HttpDrive,
+    Image,
+    Kind,
+    Plan,
+    Watch,
+)
 from minify.options import Options
-
-DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def make_plan(loaded: Loaded, options: Options) -> Plan:

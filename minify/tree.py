@@ -150,9 +150,7 @@ class Tree:
     @cached_property
     def content_bytes(self) -> int:
         """The bytes of all regular files, unpacked; those with several names count once."""
-        files = [e for e in self.entries.values() if e.kind is Kind.FILE]
-        linked = {e.inode: e.size for e in files if e.inode}
-        return sum(linked.values()) + sum(e.size for e in files if not e.inode)
+        return content_bytes(self.entries.values())
 
     def twins(self, entry: Entry) -> tuple[str, ...]:
         """Name every hard link of an entry's file, itself included, sorted."""
@@ -176,6 +174,13 @@ class Tree:
         """Read the first `limit` bytes (all by default) of the file a path leads to."""
         with self.open(path) as stream:
             return stream.read(limit)
+
+
+def content_bytes(entries: Iterable[Entry]) -> int:
+    """The bytes of the regular files among some entries; those with several names count once."""
+    files = [e for e in entries if e.kind is Kind.FILE]
+    linked = {e.inode: e.size for e in files if e.inode}
+    return sum(linked.values()) + sum(e.size for e in files if not e.inode)
 
 
 def glob_regex(pattern: str) -> re.Pattern[str]:

@@ -26,7 +26,16 @@ from minify.model.drives import (
     WebSocketDrive,
 )
 from minify.model.evidence import Access, Behaviour, Evidence, Observation, Outcome, Touch
-from minify.model.image import Entry, Healthcheck, Image, ImageConfig, Kind, Layer, Platform
+from minify.model.image import (
+    DEFAULT_PATH,
+    Entry,
+    Healthcheck,
+    Image,
+    ImageConfig,
+    Kind,
+    Layer,
+    Platform,
+)
 from minify.model.keep import (
     Difference,
     Finding,
@@ -48,6 +57,7 @@ from minify.model.plan import (
 )
 
 __all__ = [
+    "DEFAULT_PATH",
     "Access",
     "Behaviour",
     "Capture",

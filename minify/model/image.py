@@ -6,6 +6,9 @@ import stat
 from dataclasses import dataclass
 from enum import StrEnum
 
+# Where engines and shells look for commands when PATH says nothing.
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
 
 class Kind(StrEnum):
     """What an entry of a root file system is."""

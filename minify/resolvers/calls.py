@@ -15,13 +15,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from minify.model import Entry, Finding, KeepLevel, Kind, Reason
+from minify.model import DEFAULT_PATH, Entry, Finding, KeepLevel, Kind, Reason
 from minify.policies.places import Places, load_places
 from minify.resolvers import Need, Resolver, Scene, calls_java, calls_program
-from minify.resolvers.calls_text import STARTERS, commands, kind_of, whole, words
+from minify.resolvers.calls_text import STARTERS, commands, kind_of, words
 
 RULE = "calls"
-DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 LIMIT = 1 << 20
 LIBRARY = re.compile(
     r"(.*/(?:site-packages|dist-packages|node_modules|gems|vendor|vendor_ruby|pear)/"
@@ -130,9 +129,10 @@ class Calls:
         kind = _kind(index, entry)
         if not kind:
             return
-        for name in _names(scene, path, kind, library=library):
+        starts, names = _read(scene, path, kind, library=library)
+        for name in names:
             yield from _call(index, entry, name, library=library)
-        if inside and f"asked:{inside[1]}" not in index.done and _starts(scene, path, kind):
+        if inside and starts and f"asked:{inside[1]}" not in index.done:
             index.done.add(f"asked:{inside[1]}")
             yield from _beside(index, inside[1])
 
@@ -180,18 +180,19 @@ def _kind(index: _Index, entry: Entry) -> str:
         return kind_of(entry.path, stream.read(256))
 
 
-def _names(scene: Scene, path: str, kind: str, *, library: bool) -> tuple[str, ...]:
-    """Words of a file that may be commands."""
+def _read(scene: Scene, path: str, kind: str, *, library: bool) -> tuple[bool, tuple[str, ...]]:
+    """Whether a file starts programs, and its words that may be commands.
+
+    Of library code, only literals that are one word: most others are words for people.
+    """
     known = scene.tree.facts("calls:library" if library else "calls")
-    found: tuple[str, ...] | None = known.get(path)
+    found: tuple[bool, tuple[str, ...]] | None = known.get(path)
     if found is None:
         text = scene.tree.read(path)
-        found = known[path] = tuple(whole(kind, text) if library else commands(kind, text))
+        starts = STARTERS[kind].search(text) is not None
+        names = (words(text) if library else commands(kind, text)) if starts else ()
+        found = known[path] = (starts, tuple(names))
     return found
-
-
-def _starts(scene: Scene, path: str, kind: str) -> bool:
-    return STARTERS[kind].search(scene.tree.read(path)) is not None
 
 
 def _beside(index: _Index, package: str) -> Iterable[Need]:

@@ -68,12 +68,6 @@ def commands(kind: str, text: bytes) -> Iterator[str]:
         yield from of_literal(match[1].decode("utf-8", "replace"))
 
 
-def whole(kind: str, text: bytes) -> Iterator[str]:
-    """Of library code, only literals that are one word: most others are words for people."""
-    if STARTERS[kind].search(text):
-        yield from words(text)
-
-
 def words(text: bytes) -> Iterator[str]:
     """Literals that are one word, whatever the file does."""
     for match in LITERAL.finditer(text):

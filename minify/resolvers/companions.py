@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from minify.elf.loader import World, closure
-from minify.model import Entry, Finding, KeepLevel, Kind, Reason
+from minify.model import DEFAULT_PATH, Entry, Finding, KeepLevel, Kind, Reason
 from minify.packages.sources import Sources, sources
 from minify.policies.places import Places, interpreters, load_places
 from minify.resolvers import Need, Resolver, Scene
 from minify.resolvers.calls_text import INTERPRETERS
-from minify.resolvers.shell_data import DEFAULT_PATH, SHELLS, WRAPPERS
+from minify.resolvers.shell_data import SHELLS, WRAPPERS
 from minify.resolvers.shell_parse import first_words
 
 RULE = "companions"

@@ -7,11 +7,10 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator
 
-from minify.model import Entry, Finding, KeepLevel, Kind, Reason
+from minify.model import DEFAULT_PATH, Entry, Finding, KeepLevel, Kind, Reason
 from minify.resolvers import Need, Scene
 
 LIMIT = 255  # BINPRM_BUF_SIZE is 256 and the line must end within it (Linux 5.1 and later)
-DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # env's options that take a value in the next word (env(1), GNU coreutils).
 ENV_VALUED = ("-u", "--unset", "-C", "--chdir", "-a", "--argv0")
 

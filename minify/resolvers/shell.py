@@ -11,13 +11,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from minify.folders import is_shared
-from minify.model import Entry, Finding, KeepLevel, Kind, Reason
+from minify.model import DEFAULT_PATH, Entry, Finding, KeepLevel, Kind, Reason
 from minify.resolvers import Need, Resolver, Scene
 from minify.resolvers.shell_data import (
     AFTER_OPTION,
     BUILTINS,
     CARRIERS,
-    DEFAULT_PATH,
     INSIDE,
     SHELLS,
     START_FILES,

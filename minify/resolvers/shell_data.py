@@ -7,7 +7,6 @@ SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "ksh93", "mksh", "zsh", 
 CARRIERS = frozenset({"with-contenv", "env", "tini", "dumb-init", "busybox", "setpriv"})
 START_FILES = frozenset({"profile", ".profile", ".bashrc", "bash.bashrc", ".bash_profile",
                          ".bash_login", ".zshrc", ".kshrc", ".shinit"})  # fmt: skip
-DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 # POSIX.1-2017 XCU 2.14 (special) and 2.9.1 (intrinsic), and what every shell above has as well.
 _POSIX = """

@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from functools import partial
 
 from minify.globs import literal_dir
-from minify.model import Entry, Finding, KeepLevel, Kind, Reason
+from minify.model import DEFAULT_PATH, Entry, Finding, KeepLevel, Kind, Reason
 from minify.packages.owners import above
 from minify.policies.places import Places, load_places, runtime_homes, script_of_another, weigh
 from minify.resolvers import Need, Resolver, Scene
 from minify.tree import normalise
 
 RULE = "told"
-DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Where commands are looked up, who and where the process is: nothing that a program reads.
 NOT_DATA = frozenset({"PATH", "HOME", "PWD", "OLDPWD", "SHELL", "MANPATH", "INFOPATH", "MAIL", "_"})
 PIECE = re.compile(r"[^\s'\"`=:,;@<>|&(){}\[\]]+")
