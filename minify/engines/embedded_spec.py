@@ -13,10 +13,9 @@ from minify.engines import Launch
 from minify.engines.embedded_seccomp import profile
 from minify.engines.embedded_users import Identity
 from minify.errors import Unsupported
-from minify.model import Image, Mount, Plan
+from minify.model import DEFAULT_PATH, Image, Mount, Plan
 from minify.tree import Tree, normalise
 
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CAPABILITIES = tuple(
     "CAP_" + name
     for name in (
@@ -61,7 +60,7 @@ class Sources:
 
 def environment(plan: Plan, image: Image, launch: Launch, home: str) -> list[str]:
     """The environment: Docker's defaults, the image's, the plan's, the launch's; order kept."""
-    env = {"PATH": PATH, "HOSTNAME": plan.hostname}
+    env = {"PATH": DEFAULT_PATH, "HOSTNAME": plan.hostname}
     for item in (*image.config.env, *plan.env, *launch.env):
         name, equals, value = item.partition("=")
         if equals:
