@@ -28,6 +28,7 @@ class Probe:
     child: subprocess.Popen[bytes]
     answers: Queue[dict[str, Any] | None] = field(default_factory=Queue)
     words: list[str] = field(default_factory=list)
+    listener: threading.Thread = field(default_factory=threading.Thread)
 
     def request(self, request: Mapping[str, Any]) -> None:
         """Send the request line; a probe that already failed says so when it is read."""
@@ -60,6 +61,12 @@ class Probe:
         """The last line it wrote for people."""
         return self.words[-1] if self.words else ""
 
+    def last_words(self) -> str:
+        """Wait for its end (its answers have ended); returns the last line it wrote for people."""
+        status = self.status()
+        self.listener.join(timeout=2)
+        return self.complaint or f"it ended with exit status {status}"
+
     def status(self) -> int:
         """Its exit status, once its answers have ended."""
         try:
@@ -79,10 +86,9 @@ def probing(name: str, beside: Sequence[str] = (), *, packages: bool = False) ->
     argv = [*beside, sys.executable, "-I", *([] if packages else ["-S"]), str(path)]
     with start(argv) as child:
         probe = Probe(name, child)
-        threads = [
-            threading.Thread(target=_collect, args=(probe,), daemon=True),
-            threading.Thread(target=_listen, args=(probe,), daemon=True),
-        ]
+        probe.listener = threading.Thread(target=_listen, args=(probe,), daemon=True)
+        collector = threading.Thread(target=_collect, args=(probe,), daemon=True)
+        threads = [probe.listener, collector]
         for thread in threads:
             thread.start()
         try:

@@ -177,15 +177,22 @@ def cpu_seconds(pid: int) -> float:
 
 
 def handles_signal(pid: int, number: int) -> bool:
-    """Whether a process has a handler for a signal (proc(5): SigCgt).
+    """Whether a process does anything about a signal (proc(5): SigCgt, SigBlk, wchan).
 
-    PID 1 of a namespace never gets a signal it has no handler for (pid_namespaces(7)).
+    PID 1 of a namespace never gets a signal it has no handler for (pid_namespaces(7)), except for
+    a blocked one: inits as tini block signals and take them with signalfd(2) or sigwait(3). While
+    it waits in sigwait the kernel does not show them as blocked, so any signal counts as awaited.
     """
-    with contextlib.suppress(OSError, ValueError), open(f"/proc/{pid}/status") as status:
-        for line in status:
-            if line.startswith("SigCgt:"):
-                return bool(int(line.split()[1], 16) >> (number - 1) & 1)
+    with contextlib.suppress(OSError, ValueError):
+        lines = _read(f"/proc/{pid}/status").splitlines()
+        masks = (int(x.split()[1], 16) for x in lines if x.startswith((b"SigCgt:", b"SigBlk:")))
+        return any(mask >> (number - 1) & 1 for mask in masks) or _waits_for_signals(pid)
     return True
+
+
+def _waits_for_signals(pid: int) -> bool:
+    tasks = f"/proc/{pid}/task"
+    return any(b"sigtimedwait" in _read(f"{tasks}/{one}/wchan") for one in os.listdir(tasks))
 
 
 def connects(address: tuple[str, int], timeout: float = 0.5) -> bool:

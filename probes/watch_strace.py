@@ -287,12 +287,30 @@ class Watcher:
 
     def end(self, rest: bytes) -> None:
         """Take what was left at the end of the file: a line without its end."""
+        self.truncated = bool(rest)
+        if rest and not self._cut(rest) and not self.ended:
+            self.lose(f"strace ended inside a line: {rest[:200]!r}")
         for pid, head in self._unfinished.items():
             if head.startswith((b"open", b"connect")):
                 self._whole(pid, head + b") = ?")
-        if rest:
-            self.truncated = True
-            self.lost += not self.ended
+
+    def _cut(self, rest: bytes) -> bool:
+        """Take a line whose call had begun when strace was killed: only its result is missing.
+
+        strace writes the arguments that go in at once, before the call is made.
+        """
+        pid, _, text = rest.partition(b" ")
+        head = text.strip(b" ").rstrip(b",")
+        quotes = head.replace(rb"\\", b"").replace(rb"\"", b"").count(b'"')
+        if not pid.isdigit() or quotes % 2 or parse(head + b") = ?") is None:
+            return False
+        self._unfinished[pid] = head
+        return True
+
+    def lose(self, why: str) -> None:
+        """Count a loss and say what it was."""
+        self.lost += 1
+        print(f"watch_strace: events lost: {why}", file=sys.stderr, flush=True)
 
     def _line(self, pid: bytes, text: bytes) -> None:
         if not pid.isdigit():
@@ -536,7 +554,7 @@ def watch(request: dict[str, Any]) -> None:
         source = os.open(request["source"], os.O_RDONLY | os.O_CLOEXEC)
         read_lines(source, watcher, flush)
     except KeyboardInterrupt:
-        watcher.lost += 1
+        watcher.lose("it was told to end before its source did")
     flush()
     done = {
         "done": True, "lines": watcher.lines, "unparsed": watcher.unparsed,

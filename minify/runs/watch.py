@@ -149,10 +149,10 @@ class Watching:
                     probe.finish()
                 elif self.mode is Watch.ATTACHED:
                     probe.request({"source": str(self.folder / "attached"), "root_pid": 0})
-                lost += _drain(probe, name, touches)
+                lost += self._drain(probe, name, touches)
                 names.add(name)
         for number in range(1, self.executions + 1):
-            lost += _read_file(self.folder / f"exec-{number}", touches)
+            lost += self._read_file(self.folder / f"exec-{number}", touches)
         return Seen(frozenset(touches), lost, frozenset(names), frozenset(self.notes))
 
     def _collect_remote(self, container: Container) -> Seen:
@@ -163,10 +163,32 @@ class Watching:
         for name in names:
             sink = self.folder / f"{name}.trace"
             if container.fetch(f"{INSIDE}/out/{name}", sink):
-                lost += _read_file(sink, touches)
+                lost += self._read_file(sink, touches)
             else:
                 lost += 1
+                self.notes.append(f"{name}: the trace could not be fetched from the container")
         return Seen(frozenset(touches), lost, frozenset({"strace"}), frozenset(self.notes))
+
+    def _drain(self, probe: Probe, name: str, touches: set[Touch]) -> int:
+        """Take what a watcher has to say; returns how many events it lost, and notes why."""
+        lost, done = 0, False
+        for answer in probe.rest(DRAIN):
+            if (touch := _touch(answer, name)) is not None:
+                touches.add(touch)
+            elif answer.get("done"):
+                lost, done = int(answer.get("lost", 0)), True
+        # A watcher that died without its closing line has lost an unknown number of events.
+        lost += not done
+        if lost:
+            self.notes.append(f"{name}: {probe.last_words()}")
+        return lost
+
+    def _read_file(self, path: Path, touches: set[Touch]) -> int:
+        if not path.exists():
+            return 0
+        with probing("watch_strace") as probe:
+            probe.request({"source": str(path), "root_pid": 0})
+            return self._drain(probe, "strace", touches)
 
 
 def _kit_archive(kit: Kit) -> bytes:
@@ -189,30 +211,11 @@ def _traced(pid: int) -> bool:
     return False
 
 
-def _drain(probe: Probe, name: str, touches: set[Touch]) -> int:
-    lost, done = 0, False
-    for answer in probe.rest(DRAIN):
-        if (touch := _touch(answer, name)) is not None:
-            touches.add(touch)
-        elif answer.get("done"):
-            lost, done = int(answer.get("lost", 0)), True
-    # A watcher that died without its closing line has lost an unknown number of events.
-    return lost if done else lost + 1
-
-
 def _touch(answer: Mapping[str, Any], name: str) -> Touch | None:
     if "path" not in answer:
         return None
     outcome = Outcome(answer.get("outcome", "ok"))
     return Touch(answer["path"], Access(answer["access"]), outcome, name)
-
-
-def _read_file(path: Path, touches: set[Touch]) -> int:
-    if not path.exists():
-        return 0
-    with probing("watch_strace") as probe:
-        probe.request({"source": str(path), "root_pid": 0})
-        return _drain(probe, "strace", touches)
 
 
 def can_watch_lightly(local: bool) -> bool:

@@ -161,6 +161,22 @@ CMD ["supervise"]
         ),
     ),
     Case(
+        "init-takes-signals",  # tini waits for them with sigwait(3): it has no handler
+        """
+FROM minify-tricky-toolbox
+RUN apt-get update && apt-get install -y --no-install-recommends tini \\
+ && mkdir /srv/words && echo goodbye >/srv/words/last && echo never >/srv/words/never \\
+ && printf '#!/bin/sh\\ntrap "busybox cat /srv/words/last; exit 0" TERM\\n\\
+busybox httpd -f -p 8080 -h /srv &\\nwhile :; do busybox sleep 0.05; done\\n' >/usr/local/bin/serve \\
+ && chmod 755 /usr/local/bin/serve
+EXPOSE 8080
+ENTRYPOINT ["tini", "-g", "--"]
+CMD ["serve"]
+""",
+        options=("--keep-level", "exact", "--tcp-probe", "8080"),
+        kept=("/srv/words/last",),
+    ),
+    Case(
         "unicode-names",
         """
 FROM minify-tricky-toolbox

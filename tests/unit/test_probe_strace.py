@@ -238,6 +238,23 @@ def test_a_line_without_its_end_is_lost_unless_the_application_had_ended(
     assert watcher.lost == lost  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize(
+    ("head", "touches"),
+    [
+        ("rt_sigprocmask(SIG_SETMASK, [HUP INT USR1 USR2 TERM], ", set()),
+        ('openat(AT_FDCWD</>, "/pipe", O_RDONLY', {(b"/pipe", "open", "ok")}),
+        ('readlink("/a", ', set()),
+    ],
+)
+def test_a_call_under_way_when_strace_was_killed_is_not_lost(
+    head: str, touches: set[probe.Touch]
+) -> None:
+    found, watcher = watch(f"7     {head}".encode())
+    assert found == touches
+    assert watcher.truncated  # type: ignore[attr-defined]
+    assert watcher.lost == 0  # type: ignore[attr-defined]
+
+
 def test_the_plain_shape_and_the_full_parser_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     recorded = [path.read_bytes() for path in sorted(FIXTURES.glob("*.strace"))]
     quick = [watch(text)[0] for text in recorded]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -113,3 +114,22 @@ def test_without_a_count_every_look_is_fresh(monkeypatch: pytest.MonkeyPatch) ->
         one.bind(("127.0.0.1", 0))
         one.listen()
         assert one.getsockname()[1] in here.ports()
+
+
+def test_a_signal_that_is_waited_for_is_handled() -> None:
+    # as tini does with sigwait(3) and catatonit with signalfd(2), for a signal that is blocked
+    code = (
+        "import signal, sys; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM]);"
+        "print('up', flush=True); sys.stdin.readline(); signal.sigwait([signal.SIGTERM])"
+    )
+    argv = [sys.executable, "-c", code]
+    child = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert child.stdin is not None and child.stdout is not None and child.stdout.readline()
+    assert ready.handles_signal(child.pid, signal.SIGTERM)
+    assert ready.handles_signal(child.pid, signal.SIGINT)  # Python's own handler
+    assert not ready.handles_signal(child.pid, signal.SIGHUP)
+    child.stdin.close()
+    assert ready.wait_until(lambda: ready._waits_for_signals(child.pid), 10)
+    assert ready.handles_signal(child.pid, signal.SIGTERM)
+    child.terminate()
+    assert child.wait(10) == 0
