@@ -167,7 +167,8 @@ FROM minify-tricky-toolbox
 RUN apt-get update && apt-get install -y --no-install-recommends tini \\
  && mkdir /srv/words && echo goodbye >/srv/words/last && echo never >/srv/words/never \\
  && printf '#!/bin/sh\\ntrap "busybox cat /srv/words/last; exit 0" TERM\\n\\
-busybox httpd -f -p 8080 -h /srv &\\nwhile :; do busybox sleep 0.05; done\\n' >/usr/local/bin/serve \\
+busybox httpd -f -p 8080 -h /srv &\\nwhile :; do busybox sleep 0.05; done\\n' \\
+ >/usr/local/bin/serve \\
  && chmod 755 /usr/local/bin/serve
 EXPOSE 8080
 ENTRYPOINT ["tini", "-g", "--"]
