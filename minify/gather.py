@@ -43,7 +43,7 @@ def originals(it: Building) -> Future[Originals]:
     def both() -> Originals:
         if stored:
             return stored
-        # Everybody waits for the traced run: it starts alone, and these one after the other.
+        # Everybody waits for the traced run: these begin when it ends, beside what comes then.
         it.traced.wait()
         first = run_original(stage, image, plan, "original-1")
         watched = it.watched.result()
@@ -76,7 +76,7 @@ def _ahead(it: Building) -> Iterator[None]:
     """While containers start and stop, let other runs begin, and prepare to resolve."""
     warm = it.spawn(lambda: warm_up(it.loaded, it.options.keep_level))
     plain = it.stage
-    it.stage = replace(plain, started=it.traced.set)
+    it.stage = replace(plain, driven=it.traced.set)
     try:
         yield
     finally:

@@ -16,6 +16,7 @@ from typing import Any
 
 BODY_LIMIT = 65536  # bytes of an answer that are handed on
 QUIET = 0.3  # seconds without a byte after which an answer is complete
+QUIET_LINE = 0.1  # the same where it ends with a line
 RETRY_PAUSE = 0.05
 
 
@@ -87,7 +88,8 @@ def converse(
         patient = pattern is not None or (bool(sent) and not heard)
         if left <= 0:
             return "timeout"
-        connection.settimeout(left if patient else min(QUIET, left))
+        quiet = QUIET_LINE if heard.endswith(b"\n") else QUIET
+        connection.settimeout(left if patient else min(quiet, left))
         try:
             data = connection.recv(65536)
         except socket.timeout:  # noqa: UP041 - another class before Python 3.10

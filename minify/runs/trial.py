@@ -43,13 +43,13 @@ class Trial:
 class Stage:
     """Where trials run: the engine, the tracing kit (None: never watch) and a scratch folder.
 
-    `started` is called when the program of a watched trial has been let go.
+    `driven` is called when a watched trial has been driven and only its stop is to come.
     """
 
     engine: Engine
     kit: Kit | None
     folder: Path
-    started: Callable[[], None] = lambda: None
+    driven: Callable[[], None] = lambda: None
 
 
 def run_trial(stage: Stage, image: Image, plan: Plan, name: str) -> Trial:
@@ -67,11 +67,12 @@ def run_trial(stage: Stage, image: Image, plan: Plan, name: str) -> Trial:
         watch.equip(container)
         container.start()
         watch.open_gate(container)
-        if plan.watch is not Watch.NONE:
-            stage.started()
         ready = wait_ready(container, _wanted(plan, image))
         _check(ready, container, image, plan)
         observations = tuple(_drive(container, plan, image, ready, (probes, watch)))
+        if plan.watch is not Watch.NONE:
+            stage.driven()
+            _settle(container)
         ports = ready.ports
         exit_code = _stop(container, plan, image)
         behaviour = Behaviour(
@@ -158,8 +159,6 @@ def _drive(
     hands = Tools(probes, watch.exec_prefix, ports)
     yield from play(container, expand(plan.drives, ports), hands)
     _observe(container, plan)
-    if plan.watch is not Watch.NONE:
-        _settle(container)
 
 
 def _observe(container: Container, plan: Plan) -> None:
