@@ -21,7 +21,16 @@ from minify.model import (
     Watch,
 )
 from minify.probe import Probe, probing
-from minify.ready import Ready, Wanted, cpu_seconds, handles_signal, pause, wait_ready, wait_until
+from minify.ready import (
+    Ready,
+    Wanted,
+    cpu_seconds,
+    handles_signal,
+    listening,
+    pause,
+    wait_ready,
+    wait_until,
+)
 from minify.runs.drive import Tools, expand, play, program_of
 from minify.runs.kit import Kit
 from minify.runs.watch import INSIDE, Seen, Watching, watching
@@ -73,7 +82,7 @@ def run_trial(stage: Stage, image: Image, plan: Plan, name: str) -> Trial:
         if plan.watch is not Watch.NONE:
             stage.driven()
             _settle(container)
-        ports = ready.ports
+        ports = _listened(container) or ready.ports
         exit_code = _stop(container, plan, image)
         behaviour = Behaviour(
             observations=observations,
@@ -159,6 +168,12 @@ def _drive(
     hands = Tools(probes, watch.exec_prefix, ports)
     yield from play(container, expand(plan.drives, ports), hands)
     _observe(container, plan)
+
+
+def _listened(container: Container) -> tuple[int, ...]:
+    """The ports now that all drives were played: when it was ready not all may have been open."""
+    pid = container.pid
+    return listening(pid) if pid is not None else ()
 
 
 def _observe(container: Container, plan: Plan) -> None:

@@ -73,12 +73,18 @@ def test_containers_of_an_own_engine_run_and_go() -> None:
     script = """set -e
 needed=$(ldd /bin/sleep | grep -o '/[^ ]*')
 tar -chf - /bin/sleep $needed 2>/dev/null | docker import - tiny >/dev/null
+at=$(docker network inspect --format '{{index .Options "com.docker.network.bridge.name"}}' bridge)
+cat /sys/class/net/$at/address
 docker run --detach --publish 127.0.0.1::80 tiny /bin/sleep 300 >/dev/null
 docker ps --quiet | wc -l
+cat /sys/class/net/$at/address
 """
     done = with_own_engine("bash", "-c", script)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == "1"
+    before_run, running, after_run = done.stdout.split()
+    assert running == "1"
+    # Else containers that are connected lose the host whenever another one comes or goes.
+    assert before_run == after_run, "the bridge took the address of a container"
     assert left_behind() == before
 
 
