@@ -10,7 +10,6 @@ import os
 import secrets
 import shutil
 import threading
-import zlib
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any, BinaryIO
 from minify.errors import BuildError
 from minify.images.archive import LayerFile
 from minify.images.config import canonical
+from minify.images.gzip_write import compress
 from minify.images.oci import CONFIGS, INDEXES, MANIFESTS, OCI, REF_NAME
 from minify.images.tar_header import END, padding, plain_file
 from minify.images.write import chunks
@@ -178,7 +178,8 @@ def _stored(blobs: Path, data: bytes, media_type: str) -> dict[str, Any]:
 
 def _compressed(blobs: Path, layer: Path, diff_id: str, compression: str) -> dict[str, Any]:
     digest, size = hashlib.sha256(), 0
-    pieces = {"none": chunks, "gzip": _gzip, "zstd": _zstd}[compression](layer)
+    how = {"none": chunks, "gzip": lambda path: compress(chunks(path)), "zstd": _zstd}
+    pieces = how[compression](layer)
     with _temporary(blobs) as temporary:
         with temporary.open("wb") as out:
             for piece in pieces:
@@ -199,15 +200,6 @@ def _temporary(blobs: Path) -> Generator[Path, None, None]:
         yield path
     finally:
         path.unlink(missing_ok=True)
-
-
-def _gzip(layer: Path) -> Generator[bytes, None, None]:
-    """Compress as gzip (RFC 1952) without name or time, so that nothing varies but the content."""
-    engine = zlib.compressobj(6, zlib.DEFLATED, 31)
-    for piece in chunks(layer):
-        if out := engine.compress(piece):
-            yield out
-    yield engine.flush()
 
 
 def _zstd(layer: Path) -> Generator[bytes, None, None]:
