@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib.util
 import itertools
 import json
 import os
@@ -33,6 +32,7 @@ from minify.errors import BuildError, Exit, MinifyError
 from minify.model import OutputImage, PackedLayer, RunDrive
 from minify.options import Options
 from minify.outputs import Product, check_outputs, deliver, wanted_of
+from minify.probe import probes_folder
 from minify.report import Report
 from minify.workspace import remember_image, write_document
 
@@ -77,12 +77,10 @@ def key_for(options: Options, digest: str, engine: str) -> str:
 def tool_parts() -> Iterator[str]:
     """What minify is: its own files by content, the Python, and the packages beside it."""
     yield sys.version
-    for package in ("minify", "minify.probes"):
-        spec = importlib.util.find_spec(package)
-        for root in sorted(spec.submodule_search_locations or ()) if spec else ():
-            files = (p for p in Path(root).rglob("*") if p.suffix in (".py", ".yaml", ".json"))
-            for path in sorted(files):
-                yield f"{package} {path.relative_to(root)} {_sha256(path)}"
+    for name, root in (("minify", Path(__file__).parent), ("minify.probes", probes_folder())):
+        files = (p for p in root.rglob("*") if p.suffix in (".py", ".yaml", ".json"))
+        for path in sorted(files):
+            yield f"{name} {path.relative_to(root)} {_sha256(path)}"
     for folder in sorted(p for p in sys.path if p and os.path.isdir(p)):
         yield from sorted(n for n in os.listdir(folder) if n.endswith((".dist-info", ".egg-info")))
 

@@ -81,7 +81,7 @@ def probing(name: str, beside: Sequence[str] = (), *, packages: bool = False) ->
 
     `packages`: it may use installed packages, as some drives do.
     """
-    path = _folder() / f"{name}.py"
+    path = probes_folder() / f"{name}.py"
     # -S skips site-packages, which cost a third of the start-up.
     argv = [*beside, sys.executable, "-I", *([] if packages else ["-S"]), str(path)]
     with start(argv) as child:
@@ -104,7 +104,7 @@ def probing(name: str, beside: Sequence[str] = (), *, packages: bool = False) ->
                 thread.join(timeout=2)
 
 
-def _folder() -> Path:
+def probes_folder() -> Path:
     """Where the programs are: installed as minify.probes, or beside the package in a checkout."""
     found = importlib.util.find_spec("minify.probes")
     if found is not None and found.submodule_search_locations:

@@ -7,7 +7,6 @@ import shutil
 from dataclasses import dataclass
 
 from minify.engines import Engine
-from minify.engines.docker_api import make as make_docker
 from minify.errors import EngineError, EnterNamespaceError
 from minify.images.registry import Access
 from minify.store.layers import collect
@@ -36,11 +35,17 @@ def open_engine(name: str, run: Run, home: Home, access: Access | None = None) -
     if name == "embedded":
         return _embedded(home, access)
     try:
-        return make_docker(run.token, run.folder, access)
+        return _docker(run, access)
     except EngineError:
         if name == "docker":
             raise
         return _embedded(home, access)
+
+
+def _docker(run: Run, access: Access | None) -> Engine:
+    from minify.engines.docker_api import make as make_docker  # here: only where it is used
+
+    return make_docker(run.token, run.folder, access)
 
 
 def _embedded(home: Home, access: Access | None) -> Engine:

@@ -354,9 +354,19 @@ def _wanted(index: _Index, path: str, found: Entry, *, commands: bool) -> bool:
     return found.size <= index.places.limits["named_file_bytes"]
 
 
+def _site(index: _Index, entry: Entry, directory: str) -> bool:
+    """Whether the image's author names a place for applications: `root /srv`, `httpd -h /srv`.
+
+    A distribution's own files name those places too, and mean whatever may come to be there.
+    """
+    place = index.places.bases.match(directory) and not index.foreign(directory)
+    return place and index.authored(entry.path)
+
+
 def _named_folder(index: _Index, entry: Entry, path: str, found: Entry) -> Iterator[Need | Finding]:
     yield Need(path, Reason(NAMED, entry.path, path))
-    if index.shared(found.path) or not index.once(f"folder:{found.path}"):
+    shared = index.shared(found.path) and not _site(index, entry, found.path)
+    if shared or not index.once(f"folder:{found.path}"):
         return
     weight = index.weigh(found.path)
     limits = index.places.limits

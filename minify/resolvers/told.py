@@ -158,8 +158,13 @@ def _named(index: _Index, told: _Told) -> Iterator[Need | Finding]:
     if found.path == "/":
         return
     yield Need(path, reason)
-    if found.kind is Kind.DIR and not index.shared(found.path):
+    if found.kind is Kind.DIR and (not index.shared(found.path) or _site(index, found.path, told)):
         yield from _folder(index, found.path, told, reason)
+
+
+def _site(index: _Index, directory: str, told: _Told) -> bool:
+    """Whether a command line means all of a place for applications: `httpd -h /srv`."""
+    return told.command and index.places.bases.match(directory) and not index.foreign(directory)
 
 
 def _folder(index: _Index, folder: str, told: _Told, reason: Reason) -> Iterator[Need | Finding]:

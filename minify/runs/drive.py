@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -13,6 +14,7 @@ from minify.codec import to_plain
 from minify.engines import Container
 from minify.imports import find
 from minify.model import (
+    HEALTHCHECK,
     Drive,
     ExecDrive,
     FindingDrive,
@@ -26,7 +28,7 @@ from minify.model import (
     WebSocketDrive,
 )
 from minify.probe import Probe
-from minify.ready import QUIET, cpu_seconds, listening, wait_until
+from minify.ready import QUIET, cpu_seconds, listening, pause, wait_until
 from minify.run import TimedOutError, run, users_environment
 
 # Headers that are part of what an answer means; the rest (dates, ids, server builds) is not.
@@ -48,6 +50,9 @@ BODY_KEPT = 64 * 1024
 TAIL = 40  # lines of a failed command's output that are shown
 
 ExecPrefix = Callable[[], tuple[str, ...]]
+# Seconds after the first drive in which a failed command is run again: one that was asked for, and
+# the image's own check, which may well fail in this surrounding and is not to cost much then.
+PATIENCE, CHECKED, AGAIN = 5.0, 2.0, 0.2
 ANSWERED = 30.0  # seconds on top of what a drive may take itself
 
 
@@ -84,9 +89,10 @@ def expand(drives: Iterable[Drive], ports: Sequence[int]) -> tuple[Drive, ...]:
 
 def play(container: Container, drives: Sequence[Drive], tools: Tools) -> Iterator[Observation]:
     """Play drives in order."""
+    began = time.monotonic()
     for kind, group in groupby(drives, key=program_of):
         if not kind:
-            yield from (_beside(container, d, tools) for d in group)
+            yield from (_beside(container, d, tools, began) for d in group)
             continue
         for finding, batch in groupby(group, key=lambda d: isinstance(d, FindingDrive)):
             if finding:
@@ -96,10 +102,10 @@ def play(container: Container, drives: Sequence[Drive], tools: Tools) -> Iterato
                 yield from _network(container, list(batch), tools.probes[kind])
 
 
-def _beside(container: Container, drive: Drive, tools: Tools) -> Observation:
+def _beside(container: Container, drive: Drive, tools: Tools, began: float) -> Observation:
     """Play a drive that needs no program of `probes/`."""
     if isinstance(drive, ExecDrive):
-        return _exec(container, drive, tools.prefix())
+        return _exec(container, drive, tools.prefix, began)
     if isinstance(drive, RunDrive):
         return _run(container, drive, tools.ports)
     assert isinstance(drive, SignalDrive)
@@ -202,8 +208,18 @@ def _name(drive: Any, answer: dict[str, Any]) -> str:
     return f"{drive.id}: {part}" if part else str(drive.id)
 
 
-def _exec(container: Container, drive: ExecDrive, prefix: tuple[str, ...]) -> Observation:
-    status, output = container.execute((*prefix, *drive.argv), drive.timeout)
+def _exec(container: Container, drive: ExecDrive, prefix: ExecPrefix, began: float) -> Observation:
+    """Run a command inside, again for a few seconds while the service may still be starting.
+
+    A database that listens already may refuse its clients for a moment. A command that is not there
+    (126, 127) will not come.
+    """
+    until = began + (CHECKED if drive.id == HEALTHCHECK else PATIENCE)
+    while True:
+        status, output = container.execute((*prefix(), *drive.argv), drive.timeout)
+        if status in (drive.expect_exit, 126, 127) or time.monotonic() >= until:
+            break
+        pause(AGAIN)
     return Observation(
         drive=drive.id,
         ok=status == drive.expect_exit,

@@ -178,6 +178,20 @@ CMD ["serve"]
         kept=("/srv/words/last",),
     ),
     Case(
+        "listens-before-it-is-up",
+        """
+FROM minify-tricky-toolbox
+RUN mkdir /srv/words && echo said >/srv/words/said \\
+ && printf '#!/bin/sh\\nbusybox httpd -f -p 8080 -h /srv &\\n\\
+busybox sleep 1\\ntouch /tmp/up\\nwait\\n' >/usr/local/bin/serve && chmod 755 /usr/local/bin/serve
+EXPOSE 8080
+HEALTHCHECK CMD ["/usr/bin/test", "-e", "/tmp/up"]
+CMD ["serve"]
+""",
+        (Scenario("web", 8080, (page("/words/said"),)),),
+        ("--tcp-probe", "8080", "--exec-probe", "/usr/bin/test -e /tmp/up"),
+    ),
+    Case(
         "unicode-names",
         """
 FROM minify-tricky-toolbox

@@ -48,7 +48,7 @@ def test_every_data_file_is_in_the_wheel(installed: Path) -> None:
 
 def test_it_starts_from_elsewhere(installed: Path, tmp_path: Path) -> None:
     env = {**os.environ, "PYTHONPATH": str(installed)}
-    code = "import minify, minify.probe; print(minify.__file__, minify.probe._folder())"
+    code = "import minify, minify.probe; print(minify.__file__, minify.probe.probes_folder())"
     done = run([sys.executable, "-c", code], cwd=tmp_path, env=env)
     assert done.stdout.count(str(installed)) == 2, done.stderr
     done = run([sys.executable, "-m", "minify", "--help"], cwd=tmp_path, env=env)

@@ -298,3 +298,16 @@ def test_a_named_directory_has_the_scripts_that_somebody_put_there() -> None:
     found = kept(files, ["/etc/web/site.conf"])
     assert "/usr/lib/cgi-bin/ours.cgi" in found
     assert "/usr/lib/cgi-bin/theirs.cgi" not in found
+
+
+def test_a_place_for_applications_is_whole_where_the_images_author_names_it() -> None:
+    listed = "/var/lib/dpkg/info/web.list"
+    files = {
+        "/srv/a/page": "x",
+        "/usr/local/bin/serve": Exec("#!/bin/sh\nhttpd -h /srv"),
+        "/usr/bin/serve": Exec("#!/bin/sh\nhttpd -h /srv"),
+        listed: "/usr/bin/serve\n",
+        "/var/lib/dpkg/status": "Package: web\nStatus: install ok installed\n\n",
+    }
+    assert "/srv/a/page" in kept(files, ["/usr/local/bin/serve"])
+    assert "/srv/a/page" not in kept(files, ["/usr/bin/serve"])

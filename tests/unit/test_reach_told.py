@@ -43,6 +43,11 @@ def test_paths_glued_to_options_and_in_lists_are_found() -> None:
     }
 
 
+def test_a_place_for_applications_is_kept_whole_where_a_command_line_names_it() -> None:
+    assert "/opt/tool/conf" in ask(ImageConfig(cmd=("httpd", "-h", "/opt")))[0]
+    assert "/opt/tool/conf" not in ask(ImageConfig(), {"BASE": "/opt"})[0]
+
+
 def test_relative_words_begin_in_the_working_directory() -> None:
     paths, _ = ask(ImageConfig(cmd=("tool", "rules"), workdir="/work"))
     assert "/work/rules/one" in paths
