@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
-from minify.model import Entry, Finding, ImageConfig, KeepLevel, Reason
+from minify.model import DEFAULT_PATH, Entry, Finding, ImageConfig, KeepLevel, Reason
 from minify.packages.owners import Ownership, owners
 from minify.tree import Tree
 
@@ -46,6 +46,12 @@ class Scene:
     def owned(self) -> Ownership:
         """Which package of the distribution owns what."""
         return owners(self.tree)
+
+    @cached_property
+    def path_folders(self) -> tuple[str, ...]:
+        """The absolute directories of PATH in order: where execvp(3) looks commands up."""
+        told = (self.env.get("PATH") or DEFAULT_PATH).split(":")
+        return tuple(dict.fromkeys(f.rstrip("/") for f in told if f.startswith("/")))
 
     def authored(self, path: str) -> bool:
         """Whether no package brought a file, in an image that tells what its packages brought."""

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from minify.model import DEFAULT_PATH, Entry, Finding, KeepLevel, Kind, Reason
+from minify.model import Entry, Finding, KeepLevel, Kind, Reason
 from minify.policies.places import Places, load_places
 from minify.resolvers import Need, Resolver, Scene, calls_java, calls_program
 from minify.resolvers.calls_text import STARTERS, commands, kind_of, words
@@ -57,7 +57,7 @@ class _Index:
     def names(self) -> frozenset[str]:
         """What the folders hold: of a thousand words hardly one is a command."""
         tree = self.scene.tree
-        real = (tree.real(folder or "/") for folder in self.folders)
+        real = (tree.real(folder or "/") for folder in self.scene.path_folders)
         return frozenset(name for folder in real if folder for name in tree.children(folder))
 
     @cached_property
@@ -69,19 +69,13 @@ class _Index:
         real = (scene.tree.real(w, scene.config.workdir or "/") for w in named)
         return frozenset(r for r in real if r)
 
-    @cached_property
-    def folders(self) -> tuple[str, ...]:
-        """Where commands are looked up."""
-        told = self.scene.env.get("PATH", DEFAULT_PATH).split(":")
-        return tuple(f.rstrip("/") for f in told if f.startswith("/"))
-
     def find(self, name: str) -> str | None:
         """Find a command as execvp(3) does; an absolute one where the commands are."""
         if "/" in name:
             path = posixpath.normpath(name)
             tried = [path] if self.places.commands.match(path) else []
         else:
-            tried = [f"{folder}/{name}" for folder in self.folders if name in self.names]
+            tried = [f"{folder}/{name}" for folder in self.scene.path_folders if name in self.names]
         for path in tried:
             entry = self.scene.tree.resolve(path).entry
             if entry is not None and entry.kind is Kind.FILE and entry.executable:

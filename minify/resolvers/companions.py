@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from minify.elf.loader import World, closure
-from minify.model import DEFAULT_PATH, Entry, Finding, KeepLevel, Kind, Reason
+from minify.model import Entry, Finding, KeepLevel, Kind, Reason
 from minify.packages.sources import Sources, sources
 from minify.policies.places import Places, interpreters, load_places
 from minify.resolvers import Need, Resolver, Scene
@@ -82,10 +82,10 @@ class _Index:
         return found
 
     @cached_property
-    def folders(self) -> frozenset[str]:
-        """Where commands are looked up beside the usual places."""
-        told = self.scene.env.get("PATH", DEFAULT_PATH).split(":")
-        return frozenset(r for f in told if f.startswith("/") and (r := self.scene.tree.real(f)))
+    def folders(self) -> tuple[str, ...]:
+        """Where commands are looked up beside the usual places, in that order."""
+        real = (self.scene.tree.real(folder or "/") for folder in self.scene.path_folders)
+        return tuple(dict.fromkeys(filter(None, real)))
 
     @cached_property
     def running(self) -> frozenset[object]:
@@ -94,9 +94,7 @@ class _Index:
 
     def find(self, name: str) -> str | None:
         """Find a command that is named without a path."""
-        tried = (
-            self.scene.tree.real(f"{f}/{name}") for f in sorted(self.folders) if "/" not in name
-        )
+        tried = (self.scene.tree.real(f"{f}/{name}") for f in self.folders if "/" not in name)
         return next(filter(None, tried), None)
 
     def command(self, path: str) -> bool:
