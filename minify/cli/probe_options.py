@@ -33,8 +33,8 @@ PROBES: tuple[Decorator, ...] = (
     click.option("--grpc-probe", multiple=True, metavar="PORT",
                  help="Call what gRPC server reflection names on a port; repeatable."),
     click.option("--exec-probe", multiple=True, metavar="CMD",
-                 help="Run this command inside the container (again, while the service may still be "
-                 "starting); repeatable."),
+                 help="Run this command inside the container, again while the service may be "
+                 "starting; repeatable."),
     click.option("--run", "--run-probe", "run_probe", multiple=True, metavar="CMD",
                  help="Run this command here, as your own tests, with MINIFY_URL, MINIFY_HOST and "
                  "MINIFY_PORT_<N> set; repeatable."),
