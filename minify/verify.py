@@ -53,7 +53,8 @@ def verify(stage: Stage, originals: Callable[[], Originals], copy: Image, plan: 
         behaviour = run_copy(stage, copy, unwatched(plan)).behaviour
         verdict = judge(originals(), behaviour)
         if not verdict.passed:
-            progress.note(f"{len(verdict.differences)} differences")
+            count = len(verdict.differences)
+            progress.note(f"{count} difference{'s' * (count > 1)}, looking closer")
         return verdict
 
 

@@ -6,6 +6,7 @@ An application's own modules may lie in such a folder too: only what a distribut
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Mapping
 
@@ -14,6 +15,7 @@ from minify.tree import Tree
 
 NAMED = ("site-packages", "dist-packages")
 RECORD = ".dist-info/RECORD"
+DIRECT_URL = ".dist-info/direct_url.json"
 LIMIT = 16 * 1024 * 1024
 
 
@@ -28,6 +30,33 @@ def targets(tree: Tree) -> Mapping[str, frozenset[str]]:
                 firsts = {line.partition(",")[0].partition("/")[0] for line in text.splitlines()}
                 tops[base] |= {name, *firsts} - {"", "..", "__pycache__"}
     return {base: _present(tree, base, names) for base, names in tops.items()}
+
+
+def own_modules(tree: Tree) -> frozenset[str]:
+    """Paths of top-level modules and packages that were installed from a directory of sources.
+
+    `pip install .` says so in direct_url.json (PEP 610): that is the application, not a library.
+    """
+    found: set[str] = set()
+    for path, entry in tree.entries.items():
+        if path.endswith(DIRECT_URL) and entry.kind is Kind.FILE and entry.size < LIMIT:
+            if not _from_sources(tree.read(path)):
+                continue
+            base = path.removesuffix(DIRECT_URL).rpartition("/")[0]
+            record = path.removesuffix("direct_url.json") + "RECORD"
+            lines = tree.read(record, LIMIT).splitlines() if tree.is_file(record) else []
+            firsts = {line.decode("utf-8", "replace").partition(",")[0] for line in lines}
+            tops = {first.partition("/")[0] for first in firsts} - {"", "..", "__pycache__"}
+            found |= {f"{base}/{top}" for top in tops if not top.endswith(".dist-info")}
+    return frozenset(found)
+
+
+def _from_sources(text: bytes) -> bool:
+    try:
+        document = json.loads(text)
+        return "dir_info" in document and str(document["url"]).startswith("file:")
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return False
 
 
 def _present(tree: Tree, base: str, names: set[str]) -> frozenset[str]:

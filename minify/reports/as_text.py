@@ -66,7 +66,7 @@ def _drives(report: Report) -> list[str]:
         status = str(drive.status or drive.error)
         lines.append(f"probe       {mark:6} {drive.drive} -> {drive.protocol} {status}".rstrip())
     if not report.drives:
-        lines.append("probe       none was played: only start and stop were observed")
+        lines.append("probe       none was played: it was observed from its start to its end")
     return lines
 
 
@@ -99,7 +99,8 @@ def _verdict_lines(verdict: Verdict) -> list[str]:
         lines.append(f"noise       {', '.join(verdict.noise[:5])}")
     if verdict.passed:
         return [*lines, f"verified    {verdict.compared} facts compared, no difference"]
-    lines.append(f"NOT VERIFIED: {len(verdict.differences)} differences from the original")
+    count = len(verdict.differences)
+    lines.append(f"NOT VERIFIED: {count} difference{'s' * (count > 1)} from the original")
     for difference in verdict.differences:
         lines.append(f"  {difference.subject}: {difference.field}")
         lines.append(f"    original: {difference.original}")

@@ -14,7 +14,8 @@ from functools import cached_property
 from typing import Protocol
 
 from minify.model import DEFAULT_PATH, Entry, Finding, ImageConfig, KeepLevel, Reason
-from minify.packages.owners import Ownership, owners
+from minify.packages.owners import Ownership, above, owners
+from minify.packages.wheels import own_modules
 from minify.tree import Tree
 
 
@@ -52,6 +53,14 @@ class Scene:
         """The absolute directories of PATH in order: where execvp(3) looks commands up."""
         told = (self.env.get("PATH") or DEFAULT_PATH).split(":")
         return tuple(dict.fromkeys(f.rstrip("/") for f in told if f.startswith("/")))
+
+    @cached_property
+    def _own_modules(self) -> frozenset[str]:
+        return own_modules(self.tree)
+
+    def installed_own(self, path: str) -> bool:
+        """Whether a file among a language's packages is the application itself, installed there."""
+        return any(d in self._own_modules for d in (path, *above([path])))
 
     def authored(self, path: str) -> bool:
         """Whether no package brought a file, in an image that tells what its packages brought."""

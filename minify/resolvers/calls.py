@@ -17,7 +17,7 @@ from functools import cached_property
 
 from minify.model import Entry, Finding, KeepLevel, Kind, Reason
 from minify.policies.places import Places, load_places
-from minify.resolvers import Need, Resolver, Scene, calls_java, calls_program
+from minify.resolvers import Need, Resolver, Scene, calls_go, calls_java, calls_program
 from minify.resolvers.calls_text import STARTERS, commands, kind_of, words
 
 RULE = "calls"
@@ -116,7 +116,7 @@ class Calls:
             yield from _of_program(index, entry)
         if entry.size > LIMIT:
             return
-        library = index.places.vendored.match(path)
+        library = index.places.vendored.match(path) and not scene.installed_own(path)
         inside = LIBRARY.fullmatch(path) if library else None
         if library and (not inside or NOT_LIBRARIES.search(path)):
             return
@@ -158,7 +158,9 @@ def _of_program(index: _Index, entry: Entry) -> Iterable[Need]:
     """Of what comes with every system only what looks like a command line."""
     known = index.scene.tree.facts("calls:program")
     if entry.path not in known:
-        known[entry.path] = frozenset(calls_program.commands(index.scene.tree.read(entry.path)))
+        data = index.scene.tree.read(entry.path)
+        named = ((name, True) for name in calls_go.commands(data))
+        known[entry.path] = frozenset((*calls_program.commands(data), *named))
     for name, sure in sorted(known[entry.path]):
         found = index.find(name)
         if found is not None and (sure or (index.installed(found) and len(name) > 2)):

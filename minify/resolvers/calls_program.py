@@ -1,7 +1,7 @@
 """Which commands may a compiled program start? By its C strings, where it can start any.
 
 `popen("convert - png:-")` is in the program as text between two NULs. Programs whose strings are
-not so enclosed (Go, Rust) tell little here.
+not so enclosed tell little here: Rust's, and Go's, for which there is `calls_go`.
 """
 
 from __future__ import annotations

@@ -55,6 +55,7 @@ class _Index:
     paths: re.Pattern[bytes]
     touched: frozenset[str]
     authored: Callable[[str], bool]
+    installed_own: Callable[[str], bool]
     used: frozenset[str]  # directories above what was touched
     done: set[str] = field(default_factory=set)
     weights: dict[str, Weight] = field(default_factory=dict)
@@ -70,6 +71,10 @@ class _Index:
         if self.places.vendored.match(path) or self.places.leftovers.match(path):
             return True
         return path in self.homes or any(d in self.homes for d in above([path]))
+
+    def own(self, path: str) -> bool:
+        """Whether a file is surely the application's own, wherever it lies."""
+        return self.installed_own(path) or (self.authored(path) and not self.foreign(path))
 
     def shared(self, directory: str) -> bool:
         """Whether a directory holds things that have nothing to do with one another."""
@@ -142,10 +147,12 @@ def _never_read(index: _Index, entry: Entry) -> bool:
 
 def _own_source(index: _Index, entry: Entry) -> bool:
     """Whether it is source of the application: a page nobody asked for may read what it names."""
-    folder = entry.path.rpartition("/")[0]
-    if not kind_of(entry.path, b"") or (folder and system_place(folder)):
+    path, folder = entry.path, entry.path.rpartition("/")[0]
+    if not kind_of(path, b""):
         return False
-    return not index.foreign(entry.path)
+    if index.own(path):  # in /usr/lib/cgi-bin, or installed by pip from its sources
+        return True
+    return not (folder and system_place(folder)) and not index.foreign(path)
 
 
 def _library_source(index: _Index, entry: Entry) -> bool:
@@ -168,7 +175,7 @@ def _look(scene: Scene) -> _Index:
     homes = runtime_homes(tree, places)
     alone = frozenset(filter(None, singles))
     used = frozenset(above(scene.touched))
-    seen = (scene.touched, scene.authored, used)
+    seen = (scene.touched, scene.authored, scene.installed_own, used)
     return _Index(tree, places, homes, alone, re.compile(pattern), *seen)
 
 
@@ -337,7 +344,11 @@ def _named(index: _Index, entry: Entry, path: str, *, commands: bool) -> Iterato
         # "/usr/share/app/%s.txt", or a name cut off wrongly: something in that directory is meant.
         path = path.rpartition("/")[0]
         found = index.tree.resolve(path).entry
-        if found is None or found.kind is not Kind.DIR or index.shared(found.path):
+        if found is None or found.kind is not Kind.DIR:
+            return
+        if index.shared(found.path):
+            if index.authored(entry.path):  # a file to be made: its directory has to be there
+                yield Need(path, Reason(NAMED, entry.path, path))
             return
     if found.kind is Kind.DIR:
         yield from _named_folder(index, entry, path, found)

@@ -100,6 +100,7 @@ class OwnTree:
             yield from self._index.owned.findings
             yield from _strays(self._index)
             yield from _workdir(self._index, scene)
+            yield from _stocked(self._index, scene)
         index = self._index
         if entry.kind is not Kind.FILE:
             return
@@ -133,6 +134,26 @@ def _workdir(index: _Index, scene: Scene) -> Iterator[Need | Finding]:
         yield from _keep_tree(index, scene, root, f"{root} (working directory)")
     if real == "/":
         yield from _top(index, scene)
+
+
+def _stocked(index: _Index, scene: Scene) -> Iterator[Need | Finding]:
+    """Small trees that somebody made for another user than root: what is there is to be worked on.
+
+    A repository that is pushed to, a mailbox, the home of an account that somebody logs in to.
+    """
+    limits = index.places.limits
+    if not index.owned.known:
+        return
+    for path, entry in sorted(scene.tree.entries.items()):
+        if entry.kind is not Kind.DIR or not (entry.uid or entry.mode & 0o022):
+            continue
+        root = index.root_of(path) or (path if index.is_base(path) else None)
+        if root is None or not index.once(f"stocked:{root}"):
+            continue
+        found = weigh(index.tree, root, index.foreign)
+        if found.within(limits["named_bytes"], limits["named_files"]):
+            for below in found.entries:
+                yield Need(below.path, Reason(RULE, root, "made for another user than root"))
 
 
 def _top(index: _Index, scene: Scene) -> Iterator[Need | Finding]:

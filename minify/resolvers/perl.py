@@ -301,6 +301,8 @@ def _loads(here: _Here, because: str, found: Loads, *, library: bool) -> Iterato
             continue
         for path in _find(here, module_file(name)):
             yield _need(path, because, f"loads {name}")
+    for folder in () if library else sorted(found.families):
+        yield from _family(here, because, folder)
     base = here.scene.config.workdir or "/"
     for file in sorted(found.files):
         near = [posixpath.join(posixpath.dirname(because), file), posixpath.join(base, file)]

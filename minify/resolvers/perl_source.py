@@ -23,6 +23,7 @@ LISTED = re.compile(
     re.MULTILINE,
 )
 WORD = re.compile(rb"(?<![\w$@%&:>])" + NAME + rb"(?![\w(])")
+COMPUTED = re.compile(rb"(?<![\w$@%&:>])(" + NAME + rb")::[$@]?\{?\$\w")
 FILE = re.compile(rb"\b(?:require|do)\s*\(?\s*(?:\"([^\"\n]+)\"|'([^'\n]+)')")
 FOLDER = re.compile(rb"\b(?:use\s+lib|unshift\s*\(?\s*@INC|push\s*\(?\s*@INC)\b([^;]*);")
 QUOTED = re.compile(rb"\"([^\"\n]+)\"|'([^'\n]+)'|qw\s*(?:\(([^)]*)\)|/([^/]*)/|\{([^}]*)\})")
@@ -33,12 +34,16 @@ HERE = re.compile(r"^(?:\$(?:\{)?(?:FindBin::)?(?:Real)?Bin\}?|\$Bin|\$FindBin::
 
 @dataclass
 class Loads:
-    """Modules by name ("A::B"), files as written, folders added to @INC, names merely said."""
+    """Modules by name ("A::B"), files as written, folders added to @INC, names merely said.
+
+    `families` are folders of modules whose last part is computed ("A/B" of "A::B::$name").
+    """
 
     modules: set[str] = field(default_factory=set)
     files: set[str] = field(default_factory=set)
     folders: set[str] = field(default_factory=set)
     said: set[str] = field(default_factory=set)
+    families: set[str] = field(default_factory=set)
 
 
 def read_loads(source: bytes, path: str) -> Loads:
@@ -57,6 +62,7 @@ def read_loads(source: bytes, path: str) -> Loads:
                 if (name := _place(word, path)) is not None:
                     found.folders.add(name)
     found.said = {_module(name) for name in WORD.findall(code) if b"::" in name}
+    found.families = {_module(name).replace("::", "/") for name in COMPUTED.findall(code)}
     if NAMED_CHARACTER.search(code):
         found.modules.add("_charnames")
     if b"encoding(" in code:  # a layer of open and binmode, loaded by C code

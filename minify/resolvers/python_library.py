@@ -122,9 +122,9 @@ def site(work: Work, entry: Entry, place: Place) -> Iterator[Need | Finding]:
     if work.once(f"dist {place.path} {top}"):
         yield from _distribution(work, place, top, path)
     roots = (place.path, *work.library_roots, *work.site_roots)
-    source = work.scan(entry)
+    source, own = work.scan(entry), work.scene.installed_own(path)
     for item in source.imports:
-        if _wanted_by_library(work, item, top):
+        if own or _wanted_by_library(work, item, top):
             for found in work.files(item, path, roots):
                 yield need(found, path, f"import {item.module}")
     if source.trouble:

@@ -311,3 +311,28 @@ def test_a_place_for_applications_is_whole_where_the_images_author_names_it() ->
     }
     assert "/srv/a/page" in kept(files, ["/usr/local/bin/serve"])
     assert "/srv/a/page" not in kept(files, ["/usr/bin/serve"])
+
+
+DPKG: dict[str, Content] = {
+    "/var/lib/dpkg/status": "Package: base\nStatus: install ok installed\n\n",
+    "/var/lib/dpkg/info/base.list": "/usr/bin/packaged\n/var/backups\n",
+}
+
+
+def test_the_directory_of_a_file_to_be_made_is_kept() -> None:
+    script = Exec("#!/bin/sh\ntar -cf /var/backups/all.tar /srv/x")
+    files = {**DPKG, "/usr/local/bin/job": script, "/usr/bin/packaged": script,
+             "/var/backups": None}  # fmt: skip
+    assert "/var/backups" in kept(files, ["/usr/local/bin/job"])
+    assert "/var/backups" not in kept(files, ["/usr/bin/packaged"])
+
+
+def test_a_script_of_the_authors_is_source_wherever_it_lies() -> None:
+    page = Exec("#!/usr/bin/perl\nmy $t = '/usr/share/shop/a.tt';")
+    names = ("/usr/lib/cgi-bin/page.pl", "/usr/bin/packaged")
+    files = {**DPKG, **dict.fromkeys(names, page), "/usr/share/shop/a.tt": "x"}
+    made = tree(files)
+    scene = Scene(made, ImageConfig(), {}, frozenset(), frozenset(), frozenset(), KeepLevel.REACH)
+    found = {n.path for n in Data().needs(scene, made.entries[names[0]]) if isinstance(n, Need)}
+    assert "/usr/share/shop/a.tt" in found
+    assert not list(Data().needs(scene, made.entries[names[1]]))

@@ -162,3 +162,26 @@ def test_hooks_for_other_programs_are_no_settings() -> None:
     paths, _ = kept({**files, "/var/lib/dpkg/info/nginx.list": listed}, ["/usr/sbin/nginx"])
     assert "/etc/nginx/mime.types" in paths
     assert not paths & set(hooks)
+
+
+def test_what_somebody_made_for_another_user_is_kept_while_it_is_small() -> None:
+    extra: dict[str, Content] = {
+        "/srv/git/app.git/HEAD": "ref",
+        "/srv/git/app.git/refs": None,
+        "/home/git/git-shell-commands": None,
+        "/srv/plain/file": "x",
+    }
+    made = tree({**BASE, **extra})
+    theirs = ("/srv/git/app.git", "/home/git")
+    entries = {p: replace(e, uid=1000 if p in theirs else 0) for p, e in made.entries.items()}
+
+    def asked(files: Tree) -> set[str]:
+        needs = OwnTree().needs(scene(files), files.entries["/usr/sbin/nginx"])
+        return {n.path for n in needs if isinstance(n, Need)}
+
+    kept_ = asked(Tree(entries, made.opener))
+    assert kept_ >= {"/srv/git/app.git/HEAD", "/srv/git/app.git/refs",
+                     "/home/git/git-shell-commands"}  # fmt: skip
+    assert "/srv/plain/file" not in kept_
+    heavy = replace(entries["/srv/git/app.git/HEAD"], size=5_000_000)
+    assert "/srv/git/app.git/HEAD" not in asked(Tree({**entries, heavy.path: heavy}, made.opener))

@@ -84,6 +84,62 @@ def test_kinds_of_source() -> None:
     assert list(commands("python", b"x = 'id'")) == []
 
 
+@pytest.mark.parametrize(
+    ("url", "wanted"),
+    [
+        ('{"dir_info": {}, "url": "file:///src"}', {"convert", "id", "tr"}),
+        ('{"archive_info": {}, "url": "file:///src/x.whl"}', set()),
+        ("[]", set()),
+        ("no json", set()),
+    ],
+)
+def test_an_application_that_pip_installed_from_its_sources_is_no_library(
+    url: str, wanted: set[str]
+) -> None:
+    site = "/opt/venv/lib/python3.11/site-packages"
+    files = {
+        f"{site}/shop/views.py": "import subprocess\nsubprocess.run('convert x; id | tr a b')",
+        f"{site}/shop-1.dist-info/RECORD": "shop/views.py,,\nshop-1.dist-info/RECORD,,\n",
+        f"{site}/shop-1.dist-info/direct_url.json": url,
+    }
+    assert called(files, f"{site}/shop/views.py") == wanted
+
+
+def go_program(calls: Mapping[str, int], *, stack: bool = False) -> bytes:
+    """A program whose code passes each constant to the function with that number."""
+    strings = "".join(calls).encode()
+    code, size = bytearray(), 20 + 9 * stack
+    base, at = 0x400000, 64 + 56
+    length = size * len(calls)
+    for number, (text, function) in enumerate(calls.items()):
+        here = at + number * size
+        target = at + length + strings.index(text.encode())
+        code += b"\x48\x8d\x05" + struct.pack("<i", target - (here + 7))
+        code += b"\x48\x89\x04\x24\x48\xc7\x44\x24\x08" if stack else b"\xbb"
+        code += struct.pack("<I", len(text))
+        code += b"\x90" * (here + size - 5 - at - len(code))
+        code += b"\xe8" + struct.pack("<i", function - (here + size))
+    head = b"\x7fELF\x02\x01" + bytes(12) + struct.pack("<H", 62) + bytes(12)
+    head += struct.pack("<Q", 64) + bytes(14) + struct.pack("<HH", 56, 1) + bytes(6)
+    body = bytes(code) + strings + b"os/exec.(*Cmd).Start"
+    head += struct.pack("<IIQQQQQQ", 1, 5, 0, base, base, at + len(body), at + len(body), 1)
+    return head + body
+
+
+@pytest.mark.parametrize("stack", [False, True])
+def test_commands_that_a_go_program_passes_to_a_function(stack: bool) -> None:
+    calls = {"convert": 9000, "sh": 9000, "tr": 7000, "not found: %q": 7000, "find": 8000}
+    data = go_program(calls, stack=stack)
+    listed = {"/var/lib/dpkg/info/x.list": "/usr/bin/theirs\n", "/usr/bin/theirs": Exec(data)}
+    # `tr` is handed to a function that takes sentences too
+    assert called({**listed, "/app/server": Exec(data)}, "/app/server") == {"convert", "sh", "find"}
+    assert called({**listed}, "/usr/bin/theirs") == set()
+    other = data.replace(b"os/exec", b"os/exit")
+    assert called({**listed, "/app/server": Exec(other)}, "/app/server") == set()
+    for cut in (10, 70, 130):
+        assert called({**listed, "/app/server": Exec(data[:cut])}, "/app/server") == set()
+
+
 def test_commands_in_the_strings_of_an_own_program() -> None:
     start = b"\x7fELF\0popen\0"
     text = start + b"date -u -d @0\0nice -n 5 id\0tr is short\0convert\0find the answer\0"

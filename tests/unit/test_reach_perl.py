@@ -220,3 +220,18 @@ def test_data_of_a_distribution_and_modules_called_devel() -> None:
     kept, _ = ask(files, library)
     assert {"/usr/share/perl5/Devel/StackTrace.pm", f"{share}/dist/Clock-Locale/cs.pl"} <= kept
     assert f"{share}/dist/Other/cs.pl" not in kept
+
+
+def test_modules_whose_last_name_is_computed() -> None:
+    site = "/usr/local/share/perl/5.36.0"
+    extra = {
+        "/srv/a.pl": 'my $n = shift; eval "require Shop::Plug::$n" or die; $My::Own::count = 1;',
+        f"{site}/Shop/Plug/A.pm": "1;",
+        f"{site}/Shop/Plug/B.pm": "1;",
+        f"{site}/Shop/Other.pm": "1;",
+    }
+    paths, _ = ask(extra, "/srv/a.pl")
+    assert {p for p in paths if p.startswith(site)} >= {
+        f"{site}/Shop/Plug/A.pm", f"{site}/Shop/Plug/B.pm"
+    }  # fmt: skip
+    assert f"{site}/Shop/Other.pm" not in paths
