@@ -256,6 +256,11 @@ def find_shelf(bench: Any, reference: str) -> tuple[Any, str]:
     if image is None and parse_location(reference).transport.on_disk:
         image = bench.engine.load(reference).image
     if image is None:
-        raise UsageError(f"no such image: {reference}", hint="see: docker images")
+        asked = bench.engine.name
+        embedded = "no Docker engine was asked; see: minify doctor, or set DOCKER_HOST"
+        raise UsageError(
+            f"no such image in the {asked} engine: {reference}",
+            hint="see: docker images" if asked == "docker" else embedded,
+        )
     digest = source_of(image) or image.digest
     return Shelf(bench.home.work(digest)), digest

@@ -12,17 +12,31 @@ import re
 import struct
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from minify.resolvers.calls_text import NAME
+from minify.resolvers.shell_data import SHELLS
+from minify.resolvers.shell_parse import first_words
 
 STARTS = b"os/exec.(*Cmd)."  # a method's name, which a stripped program has too
 MACHINE = struct.pack("<H", 62)  # EM_X86_64
 LOAD, EXECUTABLE = 1, 1  # PT_LOAD, PF_X
-LONGEST = 100
-# LEA RAX, [RIP+x]; MOV EBX, length. Or: both stored where the callee finds its arguments.
+LONGEST = 1000  # bytes of a constant
+# LEA RAX, [RIP+x] with MOV EBX, length; or both stored where the callee finds its arguments; or the
+# length taken from a register that has the same number for another argument.
 PASSED = re.compile(
-    rb"\x48\x8d\x05(.{4})(?:\xbb|\x48\x89\x04\x24\x48\xc7\x44\x24\x08)(.{4})", re.DOTALL
+    rb"\x48\x8d\x05(.{4})(?:\xbb|\x48\x89\x04\x24\x48\xc7\x44\x24\x08)(.{4})"
+    rb"|[\xbe\xbf](.{4})\x48\x89[\xfe\xf7]\x48\x8d\x05(.{4})\x48\x89[\xf3\xfb]",
+    re.DOTALL,
 )
+# A constant becomes an element of a slice on the stack: LEA, MOV its address, MOV its length.
+STORED = re.compile(
+    rb"\x48\x8d[\x05\x0d\x15\x1d\x35\x3d](.{4})"
+    rb"\x48\x89(?:[\x44\x4c\x54\x5c\x74\x7c]\x24.|[\x84\x8c\x94\x9c\xb4\xbc]\x24.{4})"
+    rb"\x48\xc7(?:\x44\x24.|\x84\x24.{4})(.{4})",
+    re.DOTALL,
+)
+BEFORE = 160  # bytes of code in which the other arguments are put together
 REACH = 96  # bytes of code in which the call comes
 CALL = 0xE8
 
@@ -36,15 +50,30 @@ def commands(data: bytes) -> frozenset[str]:
     """
     if data[:6] != b"\x7fELF\x02\x01" or data[18:20] != MACHINE or STARTS not in data:
         return frozenset()
-    given: dict[int, set[bytes]] = defaultdict(set)
+    given: dict[int, list[_Call]] = defaultdict(list)
     try:
-        for callee, text in _calls(data, list(_segments(data))):
-            given[callee].add(text)
+        for call in _calls(data, list(_segments(data))):
+            given[call.callee].append(call)
     except struct.error:  # cut short
         return frozenset()
-    texts = [[t.decode("latin-1") for t in group] for group in given.values()]
-    plain = (group for group in texts if all(NAME.fullmatch(text) for text in group))
-    return frozenset(text for group in plain for text in group)
+    plain = (group for group in given.values() if all(NAME.fullmatch(c.text) for c in group))
+    return frozenset(word for group in plain for call in group for word in call.words())
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A call with a constant as first argument; `more` are constants of its last arguments."""
+
+    callee: int
+    text: str
+    more: tuple[str, ...]
+
+    def words(self) -> Iterator[str]:
+        """The name, and of a shell's text the commands in it."""
+        yield self.text
+        if self.text.rpartition("/")[2] in SHELLS:
+            for text in self.more:
+                yield from (w for w in first_words(text.encode("latin-1")) if NAME.fullmatch(w))
 
 
 def _segments(data: bytes) -> Iterator[_Segment]:
@@ -59,19 +88,26 @@ def _segments(data: bytes) -> Iterator[_Segment]:
             yield flags, offset, address, length
 
 
-def _calls(data: bytes, segments: list[_Segment]) -> Iterator[tuple[int, bytes]]:
-    """The address of each function that is called with a constant first, and the constant."""
+def _calls(data: bytes, segments: list[_Segment]) -> Iterator[_Call]:
     for flags, offset, address, size in segments:
         if not flags & EXECUTABLE:
             continue
         code = memoryview(data)[offset : offset + size]
         for match in PASSED.finditer(code):
-            away, length = struct.unpack("<i", match[1])[0], struct.unpack("<I", match[2])[0]
-            end = match.end()
-            callee = _callee(bytes(code[end : end + REACH]))
-            text = _at(data, segments, address + match.start() + 7 + away, length)
+            text = _constant(data, segments, address, match)
+            callee = _callee(bytes(code[match.end() : match.end() + REACH]))
             if text and callee is not None:
-                yield address + end + callee, text
+                start = max(0, match.start() - BEFORE)
+                around = STORED.finditer(code, start, match.start())
+                more = tuple(filter(None, (_constant(data, segments, address, m) for m in around)))
+                yield _Call(address + match.end() + callee, text, more)
+
+
+def _constant(data: bytes, segments: list[_Segment], address: int, match: re.Match[bytes]) -> str:
+    """The string whose address, counted from the LEA's end, and length are in some code."""
+    at, size = (1, 2) if match[1] is not None else (4, 3)
+    (away,), (length,) = struct.unpack("<i", match[at]), struct.unpack("<I", match[size])
+    return _at(data, segments, address + match.end(at) + away, length).decode("latin-1")
 
 
 def _callee(code: bytes) -> int | None:

@@ -140,6 +140,32 @@ def test_commands_that_a_go_program_passes_to_a_function(stack: bool) -> None:
         assert called({**listed, "/app/server": Exec(data[:cut])}, "/app/server") == set()
 
 
+def test_of_a_shell_that_a_go_program_starts_its_text_is_read() -> None:
+    # exec.Command("sh", "-c", "id | tr a b"), as Go 1.19 compiles it
+    texts = [b"-c", b"id | tr a b", b"sh"]
+    size, at = 65, 64 + 56
+    places = [at + size + len(b"".join(texts[:n])) for n in range(3)]
+
+    def lea(register: bytes, text: int, here: int) -> bytes:
+        return b"\x48\x8d" + register + struct.pack("<i", places[text] - (at + here + 7))
+
+    code = lea(b"\x15", 0, 0) + b"\x48\x89\x54\x24\x60\x48\xc7\x44\x24\x68\x02\0\0\0"
+    code += lea(b"\x15", 1, 21) + b"\x48\x89\x54\x24\x70\x48\xc7\x44\x24\x78\x0b\0\0\0"
+    code += b"\xbf\x02\0\0\0\x48\x89\xfe" + lea(b"\x05", 2, 50)
+    code += b"\x48\x89\xf3\xe8" + b"\x00\x10\0\0"
+    whole = go_program({"x": 1})
+    body = code + b"".join(texts) + b"os/exec.(*Cmd).Start"
+    assert len(code) == size
+    head = whole[:at]
+    program = head.replace(
+        struct.pack("<QQ", len(whole), len(whole)),
+        struct.pack("<QQ", at + len(body), at + len(body)),
+    )
+    listed = {"/var/lib/dpkg/info/x.list": "/usr/bin/find\n"}
+    found = called({**listed, "/app/server": Exec(program + body)}, "/app/server")
+    assert found == {"sh", "id", "tr"}
+
+
 def test_commands_in_the_strings_of_an_own_program() -> None:
     start = b"\x7fELF\0popen\0"
     text = start + b"date -u -d @0\0nice -n 5 id\0tr is short\0convert\0find the answer\0"
