@@ -15,6 +15,7 @@ from minify.outputs import Product, lay_out
 from minify.pack import pack, shared, single
 from minify.policies.rules import Rule, flag_rules, load_packs
 from minify.resolve import Rules, resolve
+from minify.steps import step
 from minify.tree import content_bytes
 from minify.workspace import remember_image
 
@@ -30,7 +31,8 @@ def make(it: Building, evidence: Evidence) -> Made:
         folder = it.bench.run.folder
         labels = {SOURCE_LABEL: it.loaded.image.digest, VERSION_LABEL: __version__}
         output = pack(it.loaded, keep, parts, folder, it.options.epoch, labels)
-        image_id = it.bench.engine.save(output)
+        with step("Saving", engine=it.bench.engine.name):
+            image_id = it.bench.engine.save(output)
         remember_image(it.bench.run, image_id)
         it.saved.append(image_id)
     layout = it.spawn(lambda: lay_out(it.bench, output)).result if it.compressed else None

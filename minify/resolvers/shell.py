@@ -24,7 +24,7 @@ from minify.resolvers.shell_data import (
     WHOLE_DIRS,
     WRAPPERS,
 )
-from minify.resolvers.shell_jobs import is_table, read_table
+from minify.resolvers.shell_jobs import is_table, parts, read_table
 from minify.resolvers.shell_parse import Command, Names, first_words, initial, read_script
 from minify.syntax import LIMIT
 from minify.tree import glob_regex
@@ -90,6 +90,9 @@ def _jobs(scene: Scene, entry: Entry) -> Iterator[Need | Finding]:
     """Read the commands of a crontab and its like."""
     text, beside = read_table(scene, entry)
     reading = _begin(scene, entry.path, entry.path, "sh")
+    if scripts := parts(scene, entry):
+        yield from (Need(p, Reason(RULE, entry.path, "run by run-parts")) for p in scripts)
+        text += b"\nrun-parts\n"
     if beside:
         known = reading.names.values.get("PATH") or {DEFAULT_PATH}
         reading.names.values["PATH"] = {f"{beside}:{path}" for path in known}

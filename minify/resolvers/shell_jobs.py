@@ -24,6 +24,8 @@ PACKAGE = re.compile(r"(?!.*/node_modules/|/usr/share/nodejs/).*/package\.json")
 
 _TIMES = re.compile(rb"^[ \t]*(?:@\w+|(?:[\d*/,a-zA-Z?~-]+[ \t]+){4}[\d*/,a-zA-Z?~-]+)[ \t]+(.+)$",
                     re.MULTILINE)  # fmt: skip
+_PARTS = re.compile(rb"^[^#\n]*\brun-parts\b[^\n/]*(/[\w./-]+)", re.MULTILINE)
+_PART = re.compile(r"[\w-]+")
 _USER = re.compile(rb"^\S+[ \t]+")
 _COMMAND = re.compile(rb"^[ \t]*command[ \t]*=[ \t]*(.+(?:\n[ \t]+\S.*)*)", re.MULTILINE)
 _FORMAT = re.compile(rb"%\(\w+\)[sd]|%%")
@@ -61,6 +63,23 @@ def read_table(scene: Scene, entry: Entry) -> tuple[bytes, str]:
             return b"", ""
         beside = f"{posixpath.dirname(entry.path)}/node_modules/.bin"
     return jobs(entry.path, scene.tree.read(entry.path)), beside
+
+
+def parts(scene: Scene, entry: Entry) -> list[str]:
+    """The scripts that a crontab's run-parts(8) runs, less those of the distribution's base.
+
+    What somebody installed (logrotate) has its job there; dpkg and apt look after themselves.
+    """
+    if not CRON_SYSTEM.fullmatch(entry.path):
+        return []
+    tree, found = scene.tree, list[str]()
+    for folder in dict.fromkeys(_PARTS.findall(scene.tree.read(entry.path))):
+        real = tree.real(folder.decode("utf-8", "surrogateescape"))
+        for name in tree.children(real) if real else ():
+            job = tree.entries[f"{real}/{name}"]
+            if job.executable and job.layer and _PART.fullmatch(name):
+                found.append(job.path)
+    return found
 
 
 def jobs(path: str, text: bytes) -> bytes:

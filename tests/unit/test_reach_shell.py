@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +11,7 @@ from minify.model import Finding, Healthcheck, ImageConfig, KeepLevel
 from minify.resolvers import Need, Scene
 from minify.resolvers.shell import interpreter, make
 from minify.resolvers.shell_parse import Names, read_script
+from minify.tree import Tree
 from tests.kit import Content, Exec, Link, tree
 
 SCRIPT = "/usr/local/bin/start"
@@ -239,6 +241,23 @@ def test_values_are_bounded() -> None:
 def test_tables_of_commands(path: str, text: str, wanted: set[str]) -> None:
     found, _ = ask(scene_of(files("", {path: text})), path)
     assert {p.removeprefix("/usr/bin/") for p in found} == wanted
+
+
+def test_a_crontab_runs_the_jobs_that_a_layer_above_the_base_brought() -> None:
+    table = "25 6 * * * root test -x /x || ( cd / && run-parts --report /etc/cron.daily )\n"
+    jobs = {f"/etc/cron.daily/{n}": Exec("#!/bin/sh\n") for n in ("logrotate", "dpkg", "a.old")}
+    made = tree(files("", {"/etc/crontab": table, "/usr/bin/run-parts": Exec("x"), **jobs}))
+    base = "/etc/cron.daily/dpkg"
+    layered = {p: replace(e, layer=int(p != base)) for p, e in made.entries.items()}
+    scene = replace(scene_of({}), tree=Tree(layered, made.opener))
+    assert ask(scene, "/etc/crontab")[0] == {
+        "/etc/cron.daily/logrotate", "/usr/bin/run-parts"
+    }  # fmt: skip
+    alone = {
+        p: replace(e, layer=int(not p.startswith("/etc/cron.daily"))) for p, e in layered.items()
+    }
+    scene = replace(scene, tree=Tree(alone, made.opener))
+    assert ask(scene, "/etc/crontab")[0] == set()
 
 
 def test_scripts_of_a_package_json_where_npm_runs_them() -> None:
