@@ -37,6 +37,7 @@ STORED = re.compile(
     re.DOTALL,
 )
 BEFORE = 160  # bytes of code in which the other arguments are put together
+MOST = 2  # executable segments that are read
 REACH = 96  # bytes of code in which the call comes
 CALL = 0xE8
 
@@ -89,9 +90,9 @@ def _segments(data: bytes) -> Iterator[_Segment]:
 
 
 def _calls(data: bytes, segments: list[_Segment]) -> Iterator[_Call]:
-    for flags, offset, address, size in segments:
-        if not flags & EXECUTABLE:
-            continue
+    # Go's linker makes one; a program made to keep us busy may name thousands.
+    executable = [s for s in segments if s[0] & EXECUTABLE]
+    for _, offset, address, size in executable[:MOST]:
         code = memoryview(data)[offset : offset + size]
         for match in PASSED.finditer(code):
             text = _constant(data, segments, address, match)
