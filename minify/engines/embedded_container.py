@@ -153,7 +153,8 @@ class EmbeddedContainer:
         # Named whole: left to themselves, not all runtimes take the container's user and folder.
         config = json.loads((self.place.folder / "config.json").read_text(encoding="utf-8"))
         process.write_text(json.dumps({**config["process"], "args": list(argv)}), encoding="utf-8")
-        enter = (program("nsenter"), "-t", str(self._supervisor), "-m", "-p", "--")
+        # The specification names no network (embedded_spec): of itself runc would stay in ours.
+        enter = (program("nsenter"), "-t", str(self._supervisor), "-m", "-p", "-n", "--")
         runtime = (*self.place.runtime, "--log", str(words), "exec", "--process", str(process))
         with start([*enter, *runtime, self.id]) as child:
             try:

@@ -363,6 +363,10 @@ def test_commands_inside(bench: Bench) -> None:
         container.start()
         status, output = container.execute(("sh", "-c", "id -u; id -G; echo $A $PWD; exit 4"), 10)
         assert (status, output) == (4, b"1000\n1000 3000 3001\nb /tmp\n")
+        if container.pid is not None:
+            # A command has the service's network: it finds it on localhost, and nothing of ours.
+            network = os.readlink(f"/proc/{container.pid}/ns/net").encode()
+            assert container.execute(("readlink", "/proc/self/ns/net"), 10)[1].strip() == network
         assert container.execute(("printf", "\\377\\000x"), 10) == (0, b"\xff\x00x")
         assert container.execute(("sh", "-c", "echo e >&2"), 10) == (0, b"e\n")
         assert container.execute(("sleep", "60"), 0.5)[0] == 124
