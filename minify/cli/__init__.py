@@ -65,8 +65,16 @@ def completion_command(shell: str) -> None:
     click.echo(found(cli, {}, "minify", "_MINIFY_COMPLETE").source())
 
 
+class _InterruptedError(KeyboardInterrupt):
+    """Told to end by a signal.
+
+    Where KeyboardInterrupt itself passes through exec(), as in the making of a dataclass, Python
+    ends with SIGINT at last, although it was caught and another exit status was asked for.
+    """
+
+
 def _terminated(_number: int, _frame: FrameType | None) -> Any:
-    raise KeyboardInterrupt
+    raise _InterruptedError
 
 
 def main() -> None:
@@ -76,6 +84,8 @@ def main() -> None:
     gc.set_threshold(50_000, 20, 20)
     # A terminated minify cleans up as an interrupted one does.
     signal.signal(signal.SIGTERM, _terminated)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored
+        signal.signal(signal.SIGINT, _terminated)
     try:
         status = cli.main(standalone_mode=False)
     except click.exceptions.Abort:
