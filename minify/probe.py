@@ -28,7 +28,7 @@ class Probe:
     child: subprocess.Popen[bytes]
     answers: Queue[dict[str, Any] | None] = field(default_factory=Queue)
     words: list[str] = field(default_factory=list)
-    listener: threading.Thread = field(default_factory=threading.Thread)
+    threads: list[threading.Thread] = field(default_factory=list)
 
     def request(self, request: Mapping[str, Any]) -> None:
         """Send the request line; a probe that already failed says so when it is read."""
@@ -64,8 +64,13 @@ class Probe:
     def last_words(self) -> str:
         """Wait for its end (its answers have ended); returns the last line it wrote for people."""
         status = self.status()
-        self.listener.join(timeout=2)
+        self.join()
         return self.complaint or f"it ended with exit status {status}"
+
+    def join(self) -> None:
+        """Wait until all it wrote was taken; it has ended."""
+        for thread in self.threads:
+            thread.join(timeout=2)
 
     def status(self) -> int:
         """Its exit status, once its answers have ended."""
@@ -86,10 +91,9 @@ def probing(name: str, beside: Sequence[str] = (), *, packages: bool = False) ->
     argv = [*beside, sys.executable, "-I", *([] if packages else ["-S"]), str(path)]
     with start(argv) as child:
         probe = Probe(name, child)
-        probe.listener = threading.Thread(target=_listen, args=(probe,), daemon=True)
-        collector = threading.Thread(target=_collect, args=(probe,), daemon=True)
-        threads = [probe.listener, collector]
-        for thread in threads:
+        for take in (_collect, _listen):
+            thread = threading.Thread(target=take, args=(probe,), daemon=True)
+            probe.threads.append(thread)
             thread.start()
         try:
             yield probe
@@ -100,8 +104,7 @@ def probing(name: str, beside: Sequence[str] = (), *, packages: bool = False) ->
                     child.wait(timeout=2)
             if child.poll() is None:
                 child.kill()
-            for thread in threads:
-                thread.join(timeout=2)
+            probe.join()
 
 
 def probes_folder() -> Path:

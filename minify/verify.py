@@ -53,8 +53,7 @@ def verify(stage: Stage, originals: Callable[[], Originals], copy: Image, plan: 
         behaviour = run_copy(stage, copy, unwatched(plan)).behaviour
         verdict = judge(originals(), behaviour)
         if not verdict.passed:
-            count = len(verdict.differences)
-            progress.note(f"{count} difference{'s' * (count > 1)}, looking closer")
+            progress.note(f"{verdict.counted}, looking closer")
         return verdict
 
 

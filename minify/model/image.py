@@ -54,6 +54,14 @@ class Entry:
         """Whether it is a regular file that somebody may execute."""
         return self.kind is Kind.FILE and bool(self.mode & 0o111)
 
+    @property
+    def lent(self) -> bool:
+        """Whether it is a directory that somebody but root may write to.
+
+        A group-writable one of group root too: made so for any user, who is in that group.
+        """
+        return self.kind is Kind.DIR and bool(self.uid or self.mode & 0o022)
+
 
 @dataclass(frozen=True)
 class Platform:

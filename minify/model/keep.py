@@ -101,3 +101,9 @@ class Verdict:
     repaired: tuple[str, ...] = ()
     unexplained: tuple[str, ...] = ()
     skipped: str = ""
+
+    @property
+    def counted(self) -> str:
+        """How many differences there are, for people."""
+        count = len(self.differences)
+        return f"{count} difference{'s' * (count != 1)}"

@@ -26,9 +26,7 @@ def targets(tree: Tree) -> Mapping[str, frozenset[str]]:
         if path.endswith(RECORD) and entry.kind is Kind.FILE:
             base, _, name = path.removesuffix("/RECORD").rpartition("/")
             if base and base.rpartition("/")[2] not in NAMED:
-                text = tree.read(path, LIMIT).decode("utf-8", "replace")
-                firsts = {line.partition(",")[0].partition("/")[0] for line in text.splitlines()}
-                tops[base] |= {name, *firsts} - {"", "..", "__pycache__"}
+                tops[base] |= {name, *_recorded(tree, path)}
     return {base: _present(tree, base, names) for base, names in tops.items()}
 
 
@@ -40,15 +38,19 @@ def own_modules(tree: Tree) -> frozenset[str]:
     found: set[str] = set()
     for path, entry in tree.entries.items():
         if path.endswith(DIRECT_URL) and entry.kind is Kind.FILE and entry.size < LIMIT:
-            if not _from_sources(tree.read(path)):
-                continue
-            base = path.removesuffix(DIRECT_URL).rpartition("/")[0]
-            record = path.removesuffix("direct_url.json") + "RECORD"
-            lines = tree.read(record, LIMIT).splitlines() if tree.is_file(record) else []
-            firsts = {line.decode("utf-8", "replace").partition(",")[0] for line in lines}
-            tops = {first.partition("/")[0] for first in firsts} - {"", "..", "__pycache__"}
-            found |= {f"{base}/{top}" for top in tops if not top.endswith(".dist-info")}
+            record = path.removesuffix(DIRECT_URL) + RECORD
+            if _from_sources(tree.read(path)) and tree.is_file(record):
+                base = record.removesuffix(RECORD).rpartition("/")[0]
+                tops = _recorded(tree, record)
+                found |= {f"{base}/{top}" for top in tops if not top.endswith(".dist-info")}
     return frozenset(found)
+
+
+def _recorded(tree: Tree, record: str) -> set[str]:
+    """First parts of the paths in a RECORD: modules and packages beside it."""
+    text = tree.read(record, LIMIT).decode("utf-8", "replace")
+    firsts = {line.partition(",")[0].partition("/")[0] for line in text.splitlines()}
+    return firsts - {"", "..", "__pycache__"}
 
 
 def _from_sources(text: bytes) -> bool:

@@ -11,6 +11,7 @@ from itertools import product
 
 from minify.globs import Globs, compile_globs
 from minify.model import Entry, Kind
+from minify.packages.owners import above
 from minify.packages.wheels import targets
 from minify.tree import Tree
 from minify.yamltext import parse_yaml
@@ -86,6 +87,13 @@ def runtime_homes(tree: Tree, places: Places) -> frozenset[str]:
     }
     found |= {f"{base}/{name}" for base, names in targets(tree).items() for name in names}
     return frozenset(found - {"", "/usr", "/usr/local"})
+
+
+def is_foreign(places: Places, homes: frozenset[str], path: str) -> bool:
+    """Whether a path belongs to a language's packages or run time (`homes`), or is a leftover."""
+    if places.vendored.match(path) or places.leftovers.match(path) or path in homes:
+        return True
+    return bool(homes) and any(d in homes for d in above([path]))
 
 
 def system_place(directory: str) -> bool:

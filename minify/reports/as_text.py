@@ -99,8 +99,7 @@ def _verdict_lines(verdict: Verdict) -> list[str]:
         lines.append(f"noise       {', '.join(verdict.noise[:5])}")
     if verdict.passed:
         return [*lines, f"verified    {verdict.compared} facts compared, no difference"]
-    count = len(verdict.differences)
-    lines.append(f"NOT VERIFIED: {count} difference{'s' * (count > 1)} from the original")
+    lines.append(f"NOT VERIFIED: {verdict.counted} from the original")
     for difference in verdict.differences:
         lines.append(f"  {difference.subject}: {difference.field}")
         lines.append(f"    original: {difference.original}")

@@ -60,7 +60,8 @@ class Scene:
 
     def installed_own(self, path: str) -> bool:
         """Whether a file among a language's packages is the application itself, installed there."""
-        return any(d in self._own_modules for d in (path, *above([path])))
+        own = self._own_modules  # of most images none
+        return bool(own) and any(d in own for d in (path, *above([path])))
 
     def authored(self, path: str) -> bool:
         """Whether no package brought a file, in an image that tells what its packages brought."""

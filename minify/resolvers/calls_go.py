@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import struct
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from minify.resolvers.calls_text import NAME
@@ -58,23 +58,16 @@ def commands(data: bytes) -> frozenset[str]:
     except struct.error:  # cut short
         return frozenset()
     plain = (group for group in given.values() if all(NAME.fullmatch(c.text) for c in group))
-    return frozenset(word for group in plain for call in group for word in call.words())
+    return frozenset(word for group in plain for call in group for word in (call.text, *call.more))
 
 
 @dataclass(frozen=True)
 class _Call:
-    """A call with a constant as first argument; `more` are constants of its last arguments."""
+    """A call with a constant as first argument; `more`: of a shell's, the commands in its text."""
 
     callee: int
     text: str
-    more: tuple[str, ...]
-
-    def words(self) -> Iterator[str]:
-        """The name, and of a shell's text the commands in it."""
-        yield self.text
-        if self.text.rpartition("/")[2] in SHELLS:
-            for text in self.more:
-                yield from (w for w in first_words(text.encode("latin-1")) if NAME.fullmatch(w))
+    more: tuple[str, ...] = ()
 
 
 def _segments(data: bytes) -> Iterator[_Segment]:
@@ -97,11 +90,19 @@ def _calls(data: bytes, segments: list[_Segment]) -> Iterator[_Call]:
         for match in PASSED.finditer(code):
             text = _constant(data, segments, address, match)
             callee = _callee(bytes(code[match.end() : match.end() + REACH]))
-            if text and callee is not None:
+            if not text or callee is None:
+                continue
+            more: tuple[str, ...] = ()
+            if text.rpartition("/")[2] in SHELLS:
                 start = max(0, match.start() - BEFORE)
-                around = STORED.finditer(code, start, match.start())
-                more = tuple(filter(None, (_constant(data, segments, address, m) for m in around)))
-                yield _Call(address + match.end() + callee, text, more)
+                others = STORED.finditer(code, start, match.start())
+                more = tuple(_shell_words(_constant(data, segments, address, m) for m in others))
+            yield _Call(address + match.end() + callee, text, more)
+
+
+def _shell_words(texts: Iterable[str]) -> Iterator[str]:
+    for text in texts:
+        yield from (w for w in first_words(text.encode("latin-1")) if NAME.fullmatch(w))
 
 
 def _constant(data: bytes, segments: list[_Segment], address: int, match: re.Match[bytes]) -> str:

@@ -19,6 +19,7 @@ from minify.policies.facts import substitute, variables
 from minify.policies.places import (
     Places,
     Weight,
+    is_foreign,
     load_places,
     runtime_homes,
     script_of_another,
@@ -68,9 +69,7 @@ class _Index:
 
     def foreign(self, path: str) -> bool:
         """Whether a path belongs to a language's packages or run time, or is a leftover."""
-        if self.places.vendored.match(path) or self.places.leftovers.match(path):
-            return True
-        return path in self.homes or any(d in self.homes for d in above([path]))
+        return is_foreign(self.places, self.homes, path)
 
     def own(self, path: str) -> bool:
         """Whether a file is surely the application's own, wherever it lies."""

@@ -14,6 +14,7 @@ from minify.packages.owners import Ownership, above, wheel_owners
 from minify.policies.places import (
     Places,
     Weight,
+    is_foreign,
     load_places,
     runtime_homes,
     system_place,
@@ -40,11 +41,7 @@ class _Index:
 
     def foreign(self, path: str) -> bool:
         """Whether a path belongs to a language's packages or run time, or is a leftover."""
-        if self.places.vendored.match(path) or self.places.leftovers.match(path):
-            return True
-        return path in self.homes or (
-            bool(self.homes) and any(d in self.homes for d in above([path]))
-        )
+        return is_foreign(self.places, self.homes, path)
 
     def own(self, directory: str) -> bool:
         """Whether all below a directory is unowned and it is nobody's in particular."""
@@ -144,9 +141,7 @@ def _stocked(index: _Index, scene: Scene) -> Iterator[Need | Finding]:
     limits = index.places.limits
     if not index.owned.known:
         return
-    for path, entry in sorted(scene.tree.entries.items()):
-        if entry.kind is not Kind.DIR or not (entry.uid or entry.mode & 0o022):
-            continue
+    for path in sorted(e.path for e in scene.tree.entries.values() if e.lent):
         root = index.root_of(path) or (path if index.is_base(path) else None)
         if root is None or not index.once(f"stocked:{root}"):
             continue

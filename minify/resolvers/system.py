@@ -79,13 +79,9 @@ def services(text: str) -> frozenset[str]:
 
 
 def _writable(scene: Scene) -> Iterator[Need]:
-    """Keep directories that somebody but root may write to: a program may make files there.
-
-    Group-writable ones of group root too: made so for any user, who is in that group.
-    """
+    """Keep directories that somebody but root may write to: a program may make files there."""
     for path, entry in scene.tree.entries.items():
-        open_to_all = entry.mode & 0o022
-        if entry.kind is Kind.DIR and (entry.uid or open_to_all) and not _apart(scene, path):
+        if entry.lent and not _apart(scene, path):
             yield Need(path, Reason(RULE, path, "a directory made to be written to"))
 
 

@@ -14,8 +14,14 @@ from functools import partial
 
 from minify.globs import literal_dir
 from minify.model import DEFAULT_PATH, Entry, Finding, KeepLevel, Kind, Reason
-from minify.packages.owners import above
-from minify.policies.places import Places, load_places, runtime_homes, script_of_another, weigh
+from minify.policies.places import (
+    Places,
+    is_foreign,
+    load_places,
+    runtime_homes,
+    script_of_another,
+    weigh,
+)
 from minify.resolvers import Need, Resolver, Scene
 from minify.tree import normalise
 
@@ -45,9 +51,7 @@ class _Index:
 
     def foreign(self, path: str) -> bool:
         """Whether a path belongs to a language's packages or run time, or is a leftover."""
-        if self.places.vendored.match(path) or self.places.leftovers.match(path):
-            return True
-        return path in self.homes or any(d in self.homes for d in above([path]))
+        return is_foreign(self.places, self.homes, path)
 
     def shared(self, directory: str) -> bool:
         """Whether a directory holds things that have nothing to do with one another."""

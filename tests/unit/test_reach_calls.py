@@ -105,11 +105,23 @@ def test_an_application_that_pip_installed_from_its_sources_is_no_library(
     assert called(files, f"{site}/shop/views.py") == wanted
 
 
+GO_MARK = b"os/exec.(*Cmd).Start"
+
+
+def go_elf(body: bytes) -> bytes:
+    """An ELF program of one segment, with the name of a function that starts programs."""
+    body, at, base = body + GO_MARK, 64 + 56, 0x400000
+    head = b"\x7fELF\x02\x01" + bytes(12) + struct.pack("<H", 62) + bytes(12)
+    head += struct.pack("<Q", 64) + bytes(14) + struct.pack("<HH", 56, 1) + bytes(6)
+    head += struct.pack("<IIQQQQQQ", 1, 5, 0, base, base, at + len(body), at + len(body), 1)
+    return head + body
+
+
 def go_program(calls: Mapping[str, int], *, stack: bool = False) -> bytes:
     """A program whose code passes each constant to the function with that number."""
     strings = "".join(calls).encode()
     code, size = bytearray(), 20 + 9 * stack
-    base, at = 0x400000, 64 + 56
+    at = len(go_elf(b"")) - len(GO_MARK)
     length = size * len(calls)
     for number, (text, function) in enumerate(calls.items()):
         here = at + number * size
@@ -119,11 +131,7 @@ def go_program(calls: Mapping[str, int], *, stack: bool = False) -> bytes:
         code += struct.pack("<I", len(text))
         code += b"\x90" * (here + size - 5 - at - len(code))
         code += b"\xe8" + struct.pack("<i", function - (here + size))
-    head = b"\x7fELF\x02\x01" + bytes(12) + struct.pack("<H", 62) + bytes(12)
-    head += struct.pack("<Q", 64) + bytes(14) + struct.pack("<HH", 56, 1) + bytes(6)
-    body = bytes(code) + strings + b"os/exec.(*Cmd).Start"
-    head += struct.pack("<IIQQQQQQ", 1, 5, 0, base, base, at + len(body), at + len(body), 1)
-    return head + body
+    return go_elf(bytes(code) + strings)
 
 
 @pytest.mark.parametrize("stack", [False, True])
@@ -156,16 +164,10 @@ def test_of_a_shell_that_a_go_program_starts_its_text_is_read() -> None:
     code += lea(b"\x15", 1, 21) + b"\x48\x89\x54\x24\x70\x48\xc7\x44\x24\x78\x0b\0\0\0"
     code += b"\xbf\x02\0\0\0\x48\x89\xfe" + lea(b"\x05", 2, 50)
     code += b"\x48\x89\xf3\xe8" + b"\x00\x10\0\0"
-    whole = go_program({"x": 1})
-    body = code + b"".join(texts) + b"os/exec.(*Cmd).Start"
     assert len(code) == size
-    head = whole[:at]
-    program = head.replace(
-        struct.pack("<QQ", len(whole), len(whole)),
-        struct.pack("<QQ", at + len(body), at + len(body)),
-    )
+    program = go_elf(code + b"".join(texts))
     listed = {"/var/lib/dpkg/info/x.list": "/usr/bin/find\n"}
-    found = called({**listed, "/app/server": Exec(program + body)}, "/app/server")
+    found = called({**listed, "/app/server": Exec(program)}, "/app/server")
     assert found == {"sh", "id", "tr"}
 
 
