@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import posixpath
 
 from minify.engines import Loaded
@@ -58,16 +57,9 @@ def _drives(image: Image, options: Options) -> tuple[Drive, ...]:
         drives = (HttpDrive(id="GET /", timeout=10.0), *drives)
     check = image.config.healthcheck
     if check:
-        shell = image_shell(image)
-        argv = (*shell, *check.test[1:]) if check.test[0] == "CMD-SHELL" else check.test[1:]
+        argv = image.config.health_command
         drives = (*drives, ExecDrive(HEALTHCHECK, argv, timeout=max(check.timeout, 1.0)))
     return drives
-
-
-def image_shell(image: Image) -> tuple[str, ...]:
-    """The shell that runs the image's shell-form commands: its SHELL, else /bin/sh -c."""
-    shell = (json.loads(image.config.raw).get("config") or {}).get("Shell")
-    return tuple(shell) if shell else ("/bin/sh", "-c")
 
 
 def _check_command(loaded: Loaded, plan: Plan) -> None:

@@ -20,7 +20,7 @@ from requests.exceptions import ConnectionError as RequestsConnectionError
 from requests.exceptions import ReadTimeout
 
 from minify.engines import Launch
-from minify.engines.docker_output import Gathered
+from minify.engines.docker_output import Gathered, run_inside
 from minify.engines.written import changes, leaves
 from minify.errors import EngineError, TraceError
 from minify.model import Image, Mount, Plan
@@ -202,12 +202,7 @@ class DockerContainer:
     def execute(self, argv: Sequence[str], timeout: float) -> tuple[int, bytes]:
         """Run a command inside; exit status 124 says it was too slow (as timeout(1))."""
         try:
-            made = self._client.exec_create(self.id, list(argv))
-            chunks = self._client.exec_start(made["Id"], stream=True)
-            output = Gathered(chunks)
-            ended = output.wait(timeout)
-            status = self._client.exec_inspect(made["Id"])["ExitCode"] if ended else None
-            return (124 if status is None else int(status)), output.data
+            return run_inside(self._client, self.id, argv, timeout)
         except APIError as error:
             raise TraceError(
                 f"cannot run in the container: {shlex.join(argv)}: {error.explanation}"

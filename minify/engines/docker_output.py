@@ -1,13 +1,15 @@
-"""What a container writes, gathered by a thread as it comes."""
+"""What a container, or a command inside one, writes: gathered by a thread as it comes."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from docker.errors import APIError
 
+TOO_SLOW = 124  # exit status of timeout(1)
 LIMIT = 16 << 20  # bytes kept; a container that writes more is not compared beyond that
 
 
@@ -40,3 +42,17 @@ class Gathered:
     def data(self) -> bytes:
         """What came so far."""
         return b"".join(self._chunks)
+
+
+def run_inside(
+    client: Any, container_id: str, argv: Sequence[str], timeout: float
+) -> tuple[int, bytes]:
+    """Run a command in a running container: its status and output; 124 when it was too slow.
+
+    Raises APIError when the container has ended or the command cannot be started.
+    """
+    made = client.exec_create(container_id, list(argv))
+    output = Gathered(client.exec_start(made["Id"], stream=True))
+    ended = output.wait(timeout)
+    status = client.exec_inspect(made["Id"])["ExitCode"] if ended else None
+    return (TOO_SLOW if status is None else int(status)), output.data

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from dataclasses import dataclass
 from enum import StrEnum
 
 # Where engines and shells look for commands when PATH says nothing.
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+SHELL = ("/bin/sh", "-c")  # runs shell-form commands where an image names no SHELL
 
 
 class Kind(StrEnum):
@@ -85,6 +87,13 @@ class Healthcheck:
     start_period: float = 0.0
     retries: int = 3
 
+    def command(self, shell: tuple[str, ...] = SHELL) -> tuple[str, ...]:
+        """The argument vector that runs it; empty when the image says there is none."""
+        kind, *words = self.test
+        if kind == "CMD-SHELL":
+            return (*shell, *words)
+        return tuple(words) if kind == "CMD" else ()
+
 
 @dataclass(frozen=True)
 class ImageConfig:
@@ -103,6 +112,16 @@ class ImageConfig:
     stop_signal: str = "SIGTERM"
     healthcheck: Healthcheck | None = None
     raw: str = "{}"
+
+    @property
+    def shell(self) -> tuple[str, ...]:
+        """What runs shell-form commands: the image's SHELL, else /bin/sh -c."""
+        return tuple((json.loads(self.raw).get("config") or {}).get("Shell") or SHELL)
+
+    @property
+    def health_command(self) -> tuple[str, ...]:
+        """The argument vector of the health check; empty when there is none."""
+        return self.healthcheck.command(self.shell) if self.healthcheck else ()
 
     @property
     def environment(self) -> dict[str, str]:

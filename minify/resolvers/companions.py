@@ -49,8 +49,8 @@ class _Index:
     def told(self) -> frozenset[str]:
         """The programs that the image's author names, in command lines and files that were read."""
         scene, config = self.scene, self.scene.config
-        check = config.healthcheck.test if config.healthcheck else ()
-        words = set(WORD.findall(" ".join((*config.entrypoint, *config.cmd, *check))))
+        command_lines = (*config.entrypoint, *config.cmd, *config.health_command)
+        words = set(WORD.findall(" ".join(command_lines)))
         for path in scene.touched:
             entry = scene.tree.get(path)
             if entry is None or entry.size > LARGEST or self.places.vendored.match(path):

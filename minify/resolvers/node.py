@@ -126,8 +126,7 @@ class _Work:
     @property
     def _argvs(self) -> set[tuple[str, ...]]:
         config = self.scene.config
-        check = config.healthcheck.test if config.healthcheck else ()
-        return {*self.scene.argvs, config.entrypoint + config.cmd, check}
+        return {*self.scene.argvs, config.entrypoint + config.cmd, config.health_command}
 
     # ------------------------------------------------------------ the interpreter
 

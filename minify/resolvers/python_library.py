@@ -55,9 +55,9 @@ def _base(work: Work, library: Place, because: str) -> Iterator[Need]:
 def _commands(work: Work, because: str) -> Iterator[Need]:
     """Modules named by command lines and environment: `-m module`, `module:app`, `-c code`."""
     scene = work.scene
-    check = scene.config.healthcheck.test if scene.config.healthcheck else ()
+    config = scene.config
     found: set[Import] = set()
-    for argv in {*scene.argvs, scene.config.entrypoint + scene.config.cmd, check}:
+    for argv in {*scene.argvs, config.entrypoint + config.cmd, config.health_command}:
         for before, word in zip(("", *argv), argv, strict=False):
             found |= _named(before, word)
     for name, value in scene.env.items():

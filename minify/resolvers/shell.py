@@ -159,12 +159,7 @@ def _finish(reading: _Reading, found: Iterator[Need | Finding]) -> Iterator[Need
 def _arguments(scene: Scene, entry: Entry) -> Iterator[Need | Finding]:
     """Read the scripts that were, or will be, given to this shell as an argument."""
     config = scene.config
-    check = config.healthcheck.test if config.healthcheck else ()
-    argvs = set(scene.argvs) | {(*config.entrypoint, *config.cmd)}
-    if check[:1] == ("CMD-SHELL",):
-        argvs.add(("/bin/sh", "-c", *check[1:]))
-    elif check[:1] == ("CMD",):
-        argvs.add(check[1:])
+    argvs = set(scene.argvs) | {(*config.entrypoint, *config.cmd), config.health_command}
     for argv in sorted(argvs):
         for at, word in enumerate(argv):
             if posixpath.basename(word) not in SHELLS:

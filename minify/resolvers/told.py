@@ -93,11 +93,8 @@ def _command_lines(scene: Scene) -> Iterator[tuple[str, tuple[str, ...]]]:
         yield "ENTRYPOINT", config.entrypoint
     if config.cmd:
         yield "CMD", config.cmd
-    check = config.healthcheck.test if config.healthcheck else ()
-    if check[:1] == ("CMD",):
-        yield "HEALTHCHECK", check[1:]
-    elif check[:1] == ("CMD-SHELL",):
-        yield "HEALTHCHECK", ("/bin/sh", "-c", *check[1:])
+    if config.health_command:
+        yield "HEALTHCHECK", config.health_command
     for argv in sorted(scene.argvs):
         yield "command line", argv
 

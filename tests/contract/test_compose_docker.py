@@ -8,7 +8,8 @@ from tests.engine_kit import BASE, docker, image, labelled, minify, needs_docker
 
 pytestmark = needs_docker
 
-# The front asks the back for every page, as a web service asks its database.
+# The front asks the back for every page, as a web service asks its database. The back counts its
+# visitors: one health check, then one page, in each trial alike.
 FRONT = r"""
 use IO::Socket::INET;
 $SIG{TERM} = sub { exit 0 };
@@ -54,7 +55,7 @@ def networks() -> list[str]:
 
 def test_dependencies_come_up_for_each_trial_and_go_again(tmp_path: Path) -> None:
     (tmp_path / "compose.yaml").write_text(COMPOSE)
-    text = "compose: compose.yaml\nhttp_probes: [{path: /, expect: '^bonjour'}]\n"
+    text = "compose: compose.yaml\nhttp_probes: [{path: /, expect: '^bonjour 2$'}]\n"
     (tmp_path / "minify.yaml").write_text(text)
     before = set(networks()), set(labelled())
     with (
@@ -103,7 +104,7 @@ def test_services_that_say_build_are_built(tmp_path: Path) -> None:
     argument = "ARG WORD=none\nENV WORD=$WORD\nCMD"
     files = {
         "compose.yaml": BUILDS,
-        "minify.yaml": "compose: compose.yaml\nhttp_probes: [{path: /, expect: '^salut'}]\n",
+        "minify.yaml": "compose: compose.yaml\nhttp_probes: [{path: /, expect: '^salut 2$'}]\n",
         "front/Dockerfile": DOCKERFILE,
         "front/app.pl": FRONT,
         "back/Dockerfile.back": DOCKERFILE.replace("CMD", argument),
