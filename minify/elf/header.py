@@ -114,8 +114,11 @@ class _Header:
 
 
 @dataclass(frozen=True)
-class _Segment:
+class Segment:
+    """A program header: `kind` its PT_ number, `flags` its PF_ bits, `size` in the file."""
+
     kind: int
+    flags: int
     offset: int
     address: int
     size: int
@@ -133,10 +136,17 @@ def read_elf(source: BinaryIO | bytes) -> ElfFacts | None:
         if len(head) < 52 or not head.startswith(MAGIC):
             return None
         header = _header(head)
-        segments = list(_segments(stream, header))
-        return _facts(stream, header, segments)
+        return _facts(stream, header, list(_segments(stream, header)))
     except (OSError, EOFError, ValueError, OverflowError, struct.error):
         return None
+
+
+def read_segments(data: bytes) -> tuple[Segment, ...]:
+    """Read the program headers; none of what is no ELF file, or one that the kernel refuses."""
+    try:
+        return tuple(_segments(io.BytesIO(data), _header(data[:64])))
+    except (ValueError, OverflowError, struct.error):
+        return ()
 
 
 def _header(head: bytes) -> _Header:
@@ -151,14 +161,14 @@ def _header(head: bytes) -> _Header:
     return _Header(order, bits, kind, machine, flags, table, count, head[7])
 
 
-def _segments(stream: BinaryIO, header: _Header) -> Iterator[_Segment]:
+def _segments(stream: BinaryIO, header: _Header) -> Iterator[Segment]:
     wide = header.bits == 64
     layout = struct.Struct(header.order + ("IIQQQQQQ" if wide else "IIIIIIII"))
     raw = _read_at(stream, header.table, header.count * layout.size)
     for row in layout.iter_unpack(raw):
         # 64: type flags offset vaddr paddr filesz …; 32: type offset vaddr paddr filesz …
         offset, address, _, size = row[2:6] if wide else row[1:5]
-        yield _Segment(row[0], offset, address, size)
+        yield Segment(row[0], row[1] if wide else row[6], offset, address, size)
 
 
 def _read_at(stream: BinaryIO, offset: int, size: int) -> bytes:
@@ -169,7 +179,7 @@ def _read_at(stream: BinaryIO, offset: int, size: int) -> bytes:
     return data
 
 
-def _facts(stream: BinaryIO, header: _Header, segments: list[_Segment]) -> ElfFacts:
+def _facts(stream: BinaryIO, header: _Header, segments: list[Segment]) -> ElfFacts:
     interp, tags, dynamic = "", dict[int, list[int]](), False
     for segment in segments:
         if segment.kind == PT_INTERP:
@@ -202,7 +212,7 @@ def _facts(stream: BinaryIO, header: _Header, segments: list[_Segment]) -> ElfFa
     )
 
 
-def _tags(stream: BinaryIO, header: _Header, segment: _Segment) -> dict[int, list[int]]:
+def _tags(stream: BinaryIO, header: _Header, segment: Segment) -> dict[int, list[int]]:
     layout = struct.Struct(header.order + ("qQ" if header.bits == 64 else "iI"))
     size = min(segment.size, MAX_DYNAMIC) // layout.size * layout.size
     tags: dict[int, list[int]] = {}
@@ -213,7 +223,7 @@ def _tags(stream: BinaryIO, header: _Header, segment: _Segment) -> dict[int, lis
     return tags
 
 
-def _string_table(segments: list[_Segment], tags: dict[int, list[int]]) -> tuple[int, int]:
+def _string_table(segments: list[Segment], tags: dict[int, list[int]]) -> tuple[int, int]:
     """Find the dynamic string table in the file: offset and size, or nothing (size 0)."""
     address, limit = tags.get(DT_STRTAB, [0])[0], tags.get(DT_STRSZ, [0])[0]
     for s in segments:

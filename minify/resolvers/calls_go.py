@@ -14,13 +14,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from minify.elf.header import PT_LOAD, Segment, read_segments
 from minify.resolvers.calls_text import NAME
 from minify.resolvers.shell_data import SHELLS
 from minify.resolvers.shell_parse import first_words
 
 STARTS = b"os/exec.(*Cmd)."  # a method's name, which a stripped program has too
 MACHINE = struct.pack("<H", 62)  # EM_X86_64
-LOAD, EXECUTABLE = 1, 1  # PT_LOAD, PF_X
+EXECUTABLE = 1  # PF_X
 LONGEST = 1000  # bytes of a constant
 # LEA RAX, [RIP+x] with MOV EBX, length; or both stored where the callee finds its arguments; or the
 # length taken from a register that has the same number for another argument.
@@ -41,8 +42,6 @@ MOST = 2  # executable segments that are read
 REACH = 96  # bytes of code in which the call comes
 CALL = 0xE8
 
-_Segment = tuple[int, int, int, int]  # flags, offset, address, size
-
 
 def commands(data: bytes) -> frozenset[str]:
     """Names that may be commands; empty for what is no Go program that starts others.
@@ -52,11 +51,8 @@ def commands(data: bytes) -> frozenset[str]:
     if data[:6] != b"\x7fELF\x02\x01" or data[18:20] != MACHINE or STARTS not in data:
         return frozenset()
     given: dict[int, list[_Call]] = defaultdict(list)
-    try:
-        for call in _calls(data, list(_segments(data))):
-            given[call.callee].append(call)
-    except struct.error:  # cut short
-        return frozenset()
+    for call in _calls(data, [s for s in read_segments(data) if s.kind == PT_LOAD]):
+        given[call.callee].append(call)
     plain = (group for group in given.values() if all(NAME.fullmatch(c.text) for c in group))
     return frozenset(word for group in plain for call in group for word in (call.text, *call.more))
 
@@ -70,23 +66,12 @@ class _Call:
     more: tuple[str, ...] = ()
 
 
-def _segments(data: bytes) -> Iterator[_Segment]:
-    """The parts that are mapped (elf(5), Elf64_Phdr)."""
-    (table,) = struct.unpack_from("<Q", data, 32)
-    size, count = struct.unpack_from("<HH", data, 54)
-    for number in range(count):
-        kind, flags, offset, address, _, length = struct.unpack_from(
-            "<IIQQQQ", data, table + number * size
-        )
-        if kind == LOAD:
-            yield flags, offset, address, length
-
-
-def _calls(data: bytes, segments: list[_Segment]) -> Iterator[_Call]:
+def _calls(data: bytes, segments: list[Segment]) -> Iterator[_Call]:
     # Go's linker makes one; a program made to keep us busy may name thousands.
-    executable = [s for s in segments if s[0] & EXECUTABLE]
-    for _, offset, address, size in executable[:MOST]:
-        code = memoryview(data)[offset : offset + size]
+    executable = [s for s in segments if s.flags & EXECUTABLE]
+    for segment in executable[:MOST]:
+        address, end = segment.address, segment.offset + segment.size
+        code = memoryview(data)[segment.offset : end]
         for match in PASSED.finditer(code):
             text = _constant(data, segments, address, match)
             callee = _callee(bytes(code[match.end() : match.end() + REACH]))
@@ -105,7 +90,7 @@ def _shell_words(texts: Iterable[str]) -> Iterator[str]:
         yield from (w for w in first_words(text.encode("latin-1")) if NAME.fullmatch(w))
 
 
-def _constant(data: bytes, segments: list[_Segment], address: int, match: re.Match[bytes]) -> str:
+def _constant(data: bytes, segments: list[Segment], address: int, match: re.Match[bytes]) -> str:
     """The string whose address, counted from the LEA's end, and length are in some code."""
     at, size = (1, 2) if match[1] is not None else (4, 3)
     (away,), (length,) = struct.unpack("<i", match[at]), struct.unpack("<I", match[size])
@@ -120,10 +105,10 @@ def _callee(code: bytes) -> int | None:
     return at + 5 + int(struct.unpack_from("<i", code, at + 1)[0])
 
 
-def _at(data: bytes, segments: list[_Segment], address: int, length: int) -> bytes:
+def _at(data: bytes, segments: list[Segment], address: int, length: int) -> bytes:
     if 0 < length <= LONGEST:
-        for _, offset, start, size in segments:
-            if start <= address and address + length <= start + size:
-                begin = offset + address - start
+        for s in segments:
+            if s.address <= address and address + length <= s.address + s.size:
+                begin = s.offset + address - s.address
                 return data[begin : begin + length]
     return b""

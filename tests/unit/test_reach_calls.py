@@ -144,9 +144,9 @@ def test_commands_that_a_go_program_passes_to_a_function(stack: bool) -> None:
     assert called({**listed}, "/usr/bin/theirs") == set()
     other = data.replace(b"os/exec", b"os/exit")
     assert called({**listed, "/app/server": Exec(other)}, "/app/server") == set()
-    many = bytearray(data)
-    struct.pack_into("<HH", many, 54, 0, 0xFFFF)  # the same header again and again
-    assert "sh" in called({**listed, "/app/server": Exec(bytes(many))}, "/app/server")
+    refused = bytearray(data)  # by the kernel, too: headers of no size, a great many
+    struct.pack_into("<HH", refused, 54, 0, 0xFFFF)
+    assert called({**listed, "/app/server": Exec(bytes(refused))}, "/app/server") == set()
     for cut in (10, 70, 130):
         assert called({**listed, "/app/server": Exec(data[:cut])}, "/app/server") == set()
 
