@@ -8,7 +8,7 @@ from dataclasses import replace
 from minify.building import Building, Made
 from minify.gather import Gathered
 from minify.make import make
-from minify.model import Image, Reason, Verdict, Watch
+from minify.model import Behaviour, Image, Reason, Verdict, Watch
 from minify.runs.trial import unwatched
 from minify.verify import (
     Originals,
@@ -20,12 +20,15 @@ from minify.verify import (
     verify,
 )
 
+THIRD = "original-3"  # the scratch folder of a run that is made only where there is a difference
+
 
 def prove(
     it: Building, gathered: Gathered, originals: Future[Originals], made: Made
 ) -> tuple[Made, Verdict]:
     """Verify, and repair what the copy looked for in vain, a bounded number of times."""
     repaired: list[str] = []
+    third: Future[Behaviour] | None = None
     plan, seen = it.plan, gathered.behaviour
     if seen is not None:
         plan = replace(plan, limits=patience_for(seen.seconds_ready, plan.limits))
@@ -35,10 +38,12 @@ def prove(
         verdict = verify(it.stage, originals.result, copy, plan)
         if verdict.passed:
             break
+        # Beside the copy that is watched: most likely it will be wanted.
+        third = third or it.spawn(lambda: run_original(it.stage, it.loaded.image, it.plan, THIRD))
         watched = run_copy(it.stage, copy, replace(plan, watch=Watch.FULL))
         missing = missing_paths(it.loaded.tree, made.keep.paths, watched.evidence)
         if not missing:
-            verdict = _confirm(it, copy, originals.result(), verdict)
+            verdict = _confirm(it, copy, (originals.result(), third.result()), verdict)
             break
         repaired += missing
         it.extra += [(p, Reason("repair", _cause(verdict), p)) for p in missing]
@@ -52,13 +57,15 @@ def _cause(verdict: Verdict) -> str:
     return f"{first.subject}: {first.field}"
 
 
-def _confirm(it: Building, copy: Image, originals: Originals, verdict: Verdict) -> Verdict:
+def _confirm(
+    it: Building, copy: Image, known: tuple[Originals, Behaviour], verdict: Verdict
+) -> Verdict:
     """A difference counts when it is still there against a third original: some noise is rare."""
-    third = run_original(it.stage, it.loaded.image, it.plan, "original-3")
+    originals, third = known
     again = run_copy(it.stage, copy, unwatched(it.plan)).behaviour
     second = judge(Originals(originals.second, third), again)
     if second.passed:
         return second
-    known = {(d.subject, d.field) for d in verdict.differences}
-    stays = tuple(d for d in second.differences if (d.subject, d.field) in known)
+    seen = {(d.subject, d.field) for d in verdict.differences}
+    stays = tuple(d for d in second.differences if (d.subject, d.field) in seen)
     return replace(second, passed=not stays, differences=stays)
