@@ -9,8 +9,6 @@ import gc
 import os
 import signal
 import sys
-from types import FrameType
-from typing import Any
 
 import click
 
@@ -20,6 +18,7 @@ from minify.cli.analyze import analyze_command
 from minify.cli.build import build_command, lock_command, trace_command, verify_command
 from minify.cli.init import init_command
 from minify.cli.inspect import doctor_command, gc_command, why_command
+from minify.cli.interrupts import ends
 from minify.cli.settings import config_command
 from minify.errors import EnterNamespaceError, Exit, MinifyError
 
@@ -65,27 +64,15 @@ def completion_command(shell: str) -> None:
     click.echo(found(cli, {}, "minify", "_MINIFY_COMPLETE").source())
 
 
-class _InterruptedError(KeyboardInterrupt):
-    """Told to end by a signal.
-
-    Where KeyboardInterrupt itself passes through exec(), as in the making of a dataclass, Python
-    ends with SIGINT at last, although it was caught and another exit status was asked for.
-    """
-
-
-def _terminated(_number: int, _frame: FrameType | None) -> Any:
-    raise _InterruptedError
-
-
 def main() -> None:
     """Run the command line and exit."""
     # What is made from here on are values that live to the end and form no circles.
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
     # A terminated minify cleans up as an interrupted one does.
-    signal.signal(signal.SIGTERM, _terminated)
+    ends(signal.SIGTERM)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored
-        signal.signal(signal.SIGINT, _terminated)
+        ends(signal.SIGINT)
     try:
         status = cli.main(standalone_mode=False)
     except click.exceptions.Abort:

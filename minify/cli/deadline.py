@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections.abc import Iterator
-from types import FrameType
-from typing import Any
 
+from minify.cli.interrupts import ends
 from minify.errors import TraceError
 
 
@@ -24,7 +23,7 @@ def deadline(seconds: float) -> Iterator[None]:
     if not seconds:
         yield
         return
-    before = signal.signal(signal.SIGALRM, _expired)
+    before = ends(signal.SIGALRM, _OutOfTime)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
@@ -37,7 +36,3 @@ def deadline(seconds: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-
-
-def _expired(_number: int, _frame: FrameType | None) -> Any:
-    raise _OutOfTime
