@@ -187,10 +187,10 @@ def restore(bench: Bench, options: Options, entry: Entry) -> Report | None:
     known = engine.find(image_id) is not None
     if not (known and wanted.by_name) and not all(_whole(layer) for layer in output.packed):
         return None
-    if not known:
-        image_id = engine.save(output)
-        remember_image(bench.run, image_id)
     try:
+        if not known:
+            remember_image(bench.run, image_id)
+            image_id = engine.save(output)
         outputs = deliver(bench, wanted, Product(output, image_id))
     finally:
         if not known:

@@ -31,10 +31,14 @@ def make(it: Building, evidence: Evidence) -> Made:
         folder = it.bench.run.folder
         labels = {SOURCE_LABEL: it.loaded.image.digest, VERSION_LABEL: __version__}
         output = pack(it.loaded, keep, parts, folder, it.options.epoch, labels)
+        # Noted before: it may be there although we are interrupted before we hear of it.
+        remember_image(it.bench.run, output.digest)
+        it.saved.append(output.digest)
         with step("Saving", engine=it.bench.engine.name):
             image_id = it.bench.engine.save(output)
-        remember_image(it.bench.run, image_id)
-        it.saved.append(image_id)
+        if image_id != output.digest:
+            remember_image(it.bench.run, image_id)
+            it.saved.append(image_id)
     layout = it.spawn(lambda: lay_out(it.bench, output)).result if it.compressed else None
     return Made(keep, Product(output, image_id, layout))
 

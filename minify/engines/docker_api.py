@@ -38,6 +38,7 @@ from minify.steps import step
 from minify.tree import Tree
 from minify.workspace import Run
 
+MAKERS = 8  # containers created at once
 RUN_LABEL = "io.minify.run"
 HINT_START = "start Docker (or set DOCKER_HOST, or use --engine embedded); see: minify doctor"
 
@@ -93,6 +94,7 @@ class DockerEngine:
         self._live: set[DockerContainer] = set()
         self._lock = threading.Lock()
         self._aborted = False
+        self._makers = ThreadPoolExecutor(MAKERS, thread_name_prefix="maker")
         self._reaper = ThreadPoolExecutor(2, thread_name_prefix="reaper")
         self._leaving: list[Future[None]] = []
         self.local = _is_local(client)
@@ -191,15 +193,9 @@ class DockerEngine:
         """Create a container for a plan; it is removed when the context is left."""
         labels = {RUN_LABEL: self._token}
         with accompanied(self._client, plan, labels) as around:
-            container = DockerContainer.create(
-                self._client, around, image, launch, labels, self._place
-            )
-            with self._lock:
-                self._live.add(container)
-                aborted = self._aborted
+            made = self._makers.submit(self._make, around, image, launch, labels)
+            container = made.result()
             try:
-                if aborted:  # while it was made: nobody would end it
-                    raise EngineError("the run was aborted")
                 yield container
             finally:
                 if plan.surroundings.companions:
@@ -207,6 +203,22 @@ class DockerEngine:
                 else:
                     # It takes the engine a tenth of a second that nobody has to wait for.
                     self._leaving.append(self._reaper.submit(self._remove, container))
+
+    def _make(
+        self, plan: Plan, image: Image, launch: Launch, labels: dict[str, str]
+    ) -> DockerContainer:
+        """Create a container, known to `abort` from its first moment.
+
+        In a thread: an interrupt of the main one would come between the engine and its answer.
+        """
+        container = DockerContainer.create(self._client, plan, image, launch, labels, self._place)
+        with self._lock:
+            self._live.add(container)
+            aborted = self._aborted
+        if aborted:  # while it was made: nobody would end it
+            self._remove(container)
+            raise EngineError("the run was aborted")
+        return container
 
     def _remove(self, container: DockerContainer) -> None:
         container.close()
@@ -282,6 +294,7 @@ class DockerEngine:
     def close(self) -> None:
         """Remove what is left and close the connection."""
         self.abort()
+        self._makers.shutdown()
         self._reaper.shutdown()
         for name in self._guests:
             send_back(self._client, name)

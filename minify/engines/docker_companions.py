@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -33,16 +34,21 @@ def accompanied(client: Any, plan: Plan, labels: dict[str, str]) -> Iterator[Pla
         client.prune_networks(filters={"label": sorted(labels), "until": STALE})
     name = f"minify-{uuid.uuid4().hex[:12]}"
     made: list[str] = []
+    # In a thread: an interrupt would come between the engine and its answer.
+    maker = ThreadPoolExecutor(1)
     try:
         client.create_network(name, labels=labels)
         for companion in around.companions:
-            made.append(_create(client, companion, name, labels))
+            maker.submit(
+                lambda c: made.append(_create(client, c, name, labels)), companion
+            ).result()
             client.start(made[-1])
             _await(client, made[-1], companion)
         yield replace(plan, surroundings=replace(around, network=name))
     except APIError as error:
         raise EngineError(f"cannot bring up what is depended on: {error.explanation}") from error
     finally:
+        maker.shutdown()
         for container_id in reversed(made):
             with contextlib.suppress(APIError):
                 client.remove_container(container_id, force=True, v=True)
