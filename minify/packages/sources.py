@@ -1,26 +1,40 @@
-"""Which packages were built together, and which are part of every system of a distribution.
+"""Which packages were built together, were asked for by name, or are part of every system.
 
-dpkg: `Source`, `Essential` and `Priority` of deb-control(5); apk: the origin `o:` of a package.
+dpkg: `Source`, `Essential` and `Priority` of deb-control(5), and what apt-mark(8) calls manual;
+apk: the origin `o:` of a package, and /etc/apk/world (apk-world(5)).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from minify.model import Kind
 from minify.packages.owners import APK, DPKG, LARGEST
 from minify.tree import Tree
 
+AUTOMATIC = "/var/lib/apt/extended_states"  # what apt installed because something else needs it
+WORLD = "/etc/apk/world"
+APK_BASE = frozenset(
+    f"apk:{name}"
+    for name in ("alpine-base", "alpine-baselayout", "alpine-keys", "alpine-release", "apk-tools",
+                 "busybox", "libc-utils", "musl-utils")
+)  # fmt: skip
+_NAME = re.compile(r"[\w.+-]+")
 BASE_PRIORITIES = frozenset({"required", "important"})
 
 
 @dataclass(frozen=True)
 class Sources:
-    """The source of each package, named as in `owners`; `base` are packages every system has."""
+    """The source of each package, named as in `owners`.
+
+    `base` are packages every system has, `asked` others that somebody installed by their name.
+    """
 
     source: Mapping[str, str] = field(default_factory=dict)
     base: frozenset[str] = frozenset()
+    asked: frozenset[str] = frozenset()
 
     def together(self, package: str) -> tuple[str, ...]:
         """Name the packages built from the same source, the package itself among them."""
@@ -45,7 +59,32 @@ def sources(tree: Tree) -> Sources:
             told = dict(line.partition(":")[::2] for line in record.split("\n"))
             if name := told.get("P"):
                 found[f"apk:{name}"] = f"apk:{told.get('o', name)}"
-    return Sources(found, frozenset(base))
+    return Sources(found, frozenset(base), _asked(tree, found) - base)
+
+
+def _asked(tree: Tree, packages: Iterable[str]) -> frozenset[str]:
+    """Packages asked for by name; of dpkg none where apt left no notes."""
+    lines = _text(tree, WORLD).split()
+    world = {f"apk:{found[0]}" for line in lines if (found := _NAME.match(line))} - APK_BASE
+    noted = list(_paragraphs(tree, AUTOMATIC))
+    automatic = {f"dpkg:{f['Package']}" for f in noted if f.get("Auto-Installed") == "1"}
+    added = _added(tree) - automatic if noted else frozenset()
+    return frozenset(packages) & (world | added)
+
+
+def _added(tree: Tree) -> frozenset[str]:
+    """Packages of dpkg that came with a layer above the base image's; all where it is one layer."""
+    info = f"{DPKG}/info"
+    lists = (tree.get(f"{info}/{n}") for n in tree.children(info) if n.endswith(".list"))
+    found = {_package(entry.path): entry.layer for entry in lists if entry is not None}
+    base = min(found.values(), default=0)
+    several = any(layer != base for layer in found.values())
+    return frozenset(p for p, layer in found.items() if layer != base or not several)
+
+
+def _package(path: str) -> str:
+    name = path.rpartition("/")[2].removesuffix(".list")
+    return f"dpkg:{name.partition(':')[0]}"
 
 
 def _dpkg(tree: Tree) -> Iterator[dict[str, str]]:
@@ -53,11 +92,15 @@ def _dpkg(tree: Tree) -> Iterator[dict[str, str]]:
     folder = f"{DPKG}/status.d"
     parts = [f"{folder}/{n}" for n in tree.children(folder) if not n.endswith(".md5sums")]
     for path in (f"{DPKG}/status", *parts):
-        for paragraph in _text(tree, path).split("\n\n"):
-            lines = (line for line in paragraph.split("\n") if line[:1].strip())
-            fields = {k: v.strip() for k, _, v in (line.partition(":") for line in lines)}
-            if "Package" in fields:
-                yield fields
+        yield from _paragraphs(tree, path)
+
+
+def _paragraphs(tree: Tree, path: str) -> Iterator[dict[str, str]]:
+    for paragraph in _text(tree, path).split("\n\n"):
+        lines = (line for line in paragraph.split("\n") if line[:1].strip())
+        fields = {k: v.strip() for k, _, v in (line.partition(":") for line in lines)}
+        if "Package" in fields:
+            yield fields
 
 
 def _text(tree: Tree, path: str) -> str:

@@ -1,5 +1,7 @@
 """Commands that come with a service: what its source package has beside the program that ran.
 
+And those of packages that somebody installed by their names (`socat` in an image of haproxy).
+
 `varnishadm`, `rabbitmqctl`, `pg_dump`: nothing names them and no probe runs them, but whoever
 operates the service starts them inside the container. Only for programs that the image's author
 named (command line, health check, own scripts and settings that were read): what those start in
@@ -22,6 +24,7 @@ from minify.resolvers import Need, Resolver, Scene
 from minify.resolvers.calls_text import INTERPRETERS
 from minify.resolvers.shell_data import SHELLS, WRAPPERS
 from minify.resolvers.shell_parse import first_words
+from minify.tree import Tree
 
 RULE = "companions"
 LARGEST = 1 << 16  # bytes of a script or of settings that somebody wrote
@@ -30,6 +33,21 @@ LIBRARY = re.compile(r"\.so(?:\.[\w.]+)?$")
 WORD = re.compile(r"[\w.+-]+")
 # The companions of these are a language's tools: its resolver knows what a program needs.
 LANGUAGES = (*(name for name, _ in INTERPRETERS), "java", "pwsh", "dotnet")
+
+_Program = tuple[str, tuple[str, ...]]  # its path, and what it needs to run
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """Why programs are kept, and the names of the limits for one and for all of them."""
+
+    why: str
+    limit: str
+    total: str
+
+
+COMES = _Kind("comes with it", "companion_bytes", "companions_bytes")
+ASKED = _Kind("installed by name", "asked_bytes", "asked_total_bytes")
 
 
 @dataclass
@@ -116,11 +134,12 @@ class Companions:
         name = entry.path.rpartition("/")[2]
         if entry.kind is not Kind.FILE or not entry.executable or entry.path not in scene.touched:
             return
-        if ".so" in name or name.startswith(LANGUAGES) or name in WRAPPERS:
-            return
         if self._index is None or self._index.scene is not scene:
             self._index = _Index(scene, load_places())
+            yield from _asked(self._index, entry)
         index = self._index
+        if ".so" in name or name.startswith(LANGUAGES) or name in WRAPPERS:
+            return
         package = scene.owned.package_of(entry.path)
         if package is None or entry.path not in index.told:
             return
@@ -128,7 +147,7 @@ class Companions:
             return
         packages = index.sources.together(package)
         index.done.update(packages)
-        yield from _companions(index, entry, packages)
+        yield from _kept(index, entry, _programs(index, packages), COMES)
 
 
 def make() -> Resolver:
@@ -136,33 +155,48 @@ def make() -> Resolver:
     return Companions()
 
 
-def _companions(index: _Index, entry: Entry, packages: Iterable[str]) -> Iterator[Need | Finding]:
-    """Keep the cheapest programs of some packages, up to the limits."""
+def _asked(index: _Index, entry: Entry) -> Iterator[Need | Finding]:
+    """Keep the commands of what was installed by name; scripts would bring much along."""
+    ran = filter(index.command, index.scene.touched)  # of these, see below
+    used = set(map(index.scene.owned.package_of, ran))
+    programs = _programs(index, sorted(index.sources.asked - used))
+    compiled = [(p, n) for p, n in programs if index.command(p) and _compiled(index.scene.tree, p)]
+    yield from _kept(index, entry, compiled, ASKED)
+
+
+def _compiled(tree: Tree, path: str) -> bool:
+    real = tree.resolve(path).entry
+    return real is not None and not interpreters(tree, real)
+
+
+def _kept(
+    index: _Index, entry: Entry, programs: Iterable[_Program], kind: _Kind
+) -> Iterator[Need | Finding]:
+    """Keep the cheapest of some programs, up to the limits."""
     limits, left = index.places.limits, []
-    have = set(index.running)
-    programs = list(_programs(index, packages))
+    programs, have = list(programs), set(index.running)
     users = Counter(one for _, needed in programs for one in {_inode(index, n) for n in needed})
     size, count = 0, 0
     for share, path, needed in sorted((_share(index, n, users), path, n) for path, n in programs):
         cost = _cost(index, needed, have)
-        if share > limits["companion_bytes"] or size + cost > limits["companions_bytes"]:
+        if share > limits[kind.limit] or size + cost > limits[kind.total]:
             left.append((path, cost))
             continue
         have.update(_inode(index, one) for one in needed)
         size, count = size + cost, count + 1
-        reason = Reason(RULE, entry.path, "comes with it")
+        reason = Reason(RULE, entry.path, kind.why)
         for name in (path, *index.links.get(path, ())):
             yield Need(name, reason)
     if count:
-        yield Finding(RULE, entry.path, f"kept {count} programs that come with it, {size} bytes")
+        yield Finding(RULE, entry.path, f"kept {count} programs: {kind.why}, {size} bytes")
     if left:
         names = ", ".join(f"{path} ({cost} bytes)" for path, cost in left[:5])
         more = ", ..." if len(left) > 5 else ""
-        text = f"left out {len(left)} programs that come with it: {names}{more}"
+        text = f"left out {len(left)} programs ({kind.why}): {names}{more}"
         yield Finding(RULE, entry.path, text)
 
 
-def _programs(index: _Index, packages: Iterable[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _programs(index: _Index, packages: Iterable[str]) -> Iterator[_Program]:
     """The commands and helpers of packages that can be run as things are, and what they load."""
     tree = index.scene.tree
     for package in packages:

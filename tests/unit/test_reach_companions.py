@@ -165,3 +165,40 @@ def test_sources_of_dpkg_and_apk() -> None:
     assert found.together("dpkg:netbase") == ("dpkg:netbase",)
     assert found.together("rpm:unknown") == ("rpm:unknown",)
     assert found.base == {"dpkg:coreutils"}
+
+
+ASKED: Mapping[str, Content] = {
+    **FILES,
+    "/lib/libssl.so.3": elf(soname="libssl.so.3") + b"\0" * (700 << 10),
+    "/usr/bin/socat": Exec(elf(interp=INTERP, needed=["libssl.so.3"])),
+    "/usr/bin/wrapper": Exec(b"#!/bin/sh\nexec socat -\n"),
+    "/usr/bin/report": Exec(b"#!/usr/bin/perl\n"),
+    "/usr/bin/viewer": Exec(elf(interp=INTERP, needed=["libbig.so.1"])),
+    "/usr/bin/dependency": Exec(elf(interp=INTERP)),
+    "/var/lib/dpkg/status": STATUS + "\nPackage: tools\n\nPackage: libtool\n",
+    "/var/lib/dpkg/info/tools.list": "/usr/bin/socat\n/usr/bin/wrapper\n/usr/bin/report\n"
+    "/usr/bin/viewer\n",
+    "/var/lib/dpkg/info/libtool.list": "/usr/bin/dependency\n",
+    "/var/lib/apt/extended_states": "Package: libtool\nArchitecture: amd64\nAuto-Installed: 1\n",
+}
+
+
+def test_commands_of_packages_that_were_installed_by_name() -> None:
+    # an application without a package, that nothing names
+    own = {**ASKED, "/app/server": Exec(elf(interp=INTERP))}
+    found, findings = asked("/app/server", INTERP, files=own)
+    assert {"/usr/bin/socat", "/usr/bin/other"} <= found
+    assert not found & {"/usr/bin/report", "/usr/bin/wrapper", "/usr/bin/viewer"}
+    assert not found & {"/usr/bin/dependency", "/usr/bin/ls"}
+    assert any("/usr/bin/viewer" in f.message for f in findings if "left out" in f.message)
+    unknown = {p: c for p, c in own.items() if p != "/var/lib/apt/extended_states"}
+    assert asked("/app/server", INTERP, files=unknown)[0] == set()
+
+
+def test_what_was_asked_for_in_alpine() -> None:
+    database = "P:busybox\no:busybox\n\nP:socat\no:socat\n\nP:musl\no:musl\n"
+    files = {
+        "/etc/apk/world": "alpine-baselayout\nbusybox\nsocat>1.7\ngone@edge\n",
+        "/lib/apk/db/installed": database,
+    }
+    assert sources(tree(files)).asked == {"apk:socat"}
