@@ -96,6 +96,7 @@ MODULES = (
     "companions",
     "shell",
     "calls",
+    "libraries",
     "java",
     "php",
     "ruby",

@@ -29,6 +29,7 @@ from minify.tree import Tree
 RULE = "companions"
 LARGEST = 1 << 16  # bytes of a script or of settings that somebody wrote
 HELPER = re.compile(r"/usr/(?:local/)?lib(?:exec)?/.+")  # programs that others start
+PLUGIN = re.compile(r"^(?!lib).*\.so$")
 LIBRARY = re.compile(r"\.so(?:\.[\w.]+)?$")
 WORD = re.compile(r"[\w.+-]+")
 # The companions of these are a language's tools: its resolver knows what a program needs.
@@ -147,7 +148,8 @@ class Companions:
             return
         packages = index.sources.together(package)
         index.done.update(packages)
-        yield from _kept(index, entry, _programs(index, packages), COMES)
+        programs = [*_programs(index, packages), *_plugins(index, package)]
+        yield from _kept(index, entry, programs, COMES)
 
 
 def make() -> Resolver:
@@ -211,6 +213,17 @@ def _programs(index: _Index, packages: Iterable[str]) -> Iterator[_Program]:
             needed = _needed(index, real)
             if needed:
                 yield path, needed
+
+
+def _plugins(index: _Index, package: str) -> Iterator[_Program]:
+    """Shared objects of a service's own package that are no libraries: settings may name them."""
+    tree = index.scene.tree
+    for path in index.scene.owned.files_of(package):
+        name = path.rpartition("/")[2]
+        real = tree.get(path)
+        if not PLUGIN.search(name) or real is None or real.kind is not Kind.FILE:
+            continue
+        yield path, tuple(sorted({path, *closure(index.world, path).objects}))
 
 
 def _needed(index: _Index, real: Entry) -> tuple[str, ...]:

@@ -9,16 +9,16 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from functools import cached_property
 
 from minify.folders import Bounds, is_shared, own_root, whole
 from minify.model import Entry, Finding, KeepLevel, Kind, Reason
 from minify.resolvers import Need, Resolver, Scene
 from minify.resolvers.ruby_data import EXTENSION_SOURCE, GEM_EXTRAS, IMPLICIT, TOOLS
+from minify.resolvers.ruby_find import Here
 from minify.resolvers.ruby_source import (
     Requires,
     dependencies,
+    executables,
     is_tool,
     is_vendor,
     outer,
@@ -32,110 +32,11 @@ RULE = "ruby"
 SOURCE = (".rb", ".ru", ".rake", ".gemspec", ".builder", ".jbuilder")
 NAMED = frozenset({"Gemfile", "Rakefile", "Capfile", "Guardfile"})
 INTERPRETER = re.compile(r"ruby[\d.]*|libruby[-\d.]*\.so[\d.]*")
-GEM_FOLDER = re.compile(r"(?P<home>.*)/gems/(?P<full>[^/]+)")
-EXTENSION = re.compile(r"(?P<home>.*)/extensions/[^/]+/[^/]+/(?P<full>[^/]+)/")
-GEM_NAME = re.compile(r"(?P<name>.+?)-(?P<version>\d[^/]*|[0-9a-f]{7,})")
 LOGS = (".out", ".log")
 SHELVES = frozenset({"/var/www", "/srv/www", "/usr/share/rubygems-integration"})
 APP = Bounds(files=60_000, size=512 * 1024 * 1024)
 PART = Bounds(files=2_000, size=8 * 1024 * 1024)
 MOST_MATCHES = 500
-
-
-@dataclass
-class _Here:
-    """A scene, what has been answered for in it, and where its Ruby code lives."""
-
-    scene: Scene
-    done: set[str] = field(default_factory=set)
-    extra: set[str] = field(default_factory=set)
-    places: dict[tuple[str, bool, frozenset[str]], list[str]] = field(default_factory=dict)
-
-    def first(self, what: str) -> bool:
-        """Whether something has not been answered for."""
-        new = what not in self.done
-        self.done.add(what)
-        return new
-
-    @cached_property
-    def roots(self) -> tuple[str, ...]:
-        """The folders of the load path that belong to no gem."""
-        found: set[str] = set()
-        for path in self.scene.tree.entries:
-            folder, _, name = path.rpartition("/")
-            if name in ("rubygems.rb", "rbconfig.rb") and "/gems/" not in path:
-                found.add(folder)
-            elif "/vendor_ruby" in path or "/site_ruby" in path:
-                parts = path.split("/")
-                at = next((i for i, p in enumerate(parts) if p in ("vendor_ruby", "site_ruby")), 0)
-                if at and len(parts) > at + 1:
-                    found.add("/".join(parts[: at + 1]))
-                    version = parts[at + 1][:1].isdigit() and len(parts) > at + 2
-                    found |= {"/".join(parts[: at + 2])} if version else set()
-                    if version and "-linux" in parts[at + 2] and len(parts) > at + 3:
-                        found.add("/".join(parts[: at + 3]))
-        env = {**self.scene.config.environment, **self.scene.env}
-        told = [p for p in env.get("RUBYLIB", "").split(":") if p.startswith("/")]
-        return tuple(dict.fromkeys([*told, *sorted(found)]))
-
-    @cached_property
-    def gems(self) -> dict[str, str]:
-        """The folder of every gem, with the home it is installed in."""
-        found = {}
-        for path, entry in self.scene.tree.entries.items():
-            if entry.kind is Kind.FILE or "/gems/" not in path:
-                continue
-            if match := GEM_FOLDER.fullmatch(path):
-                home = match["home"]
-                specs = f"{home}/specifications"
-                if self.scene.tree.get(specs) is not None or home.endswith("/bundler"):
-                    found[path] = home
-        return found
-
-    @cached_property
-    def by_name(self) -> dict[str, list[str]]:
-        """The folders of the gems of each name."""
-        found: dict[str, list[str]] = {}
-        for folder in self.gems:
-            match = GEM_NAME.fullmatch(posixpath.basename(folder))
-            if match:
-                found.setdefault(match["name"], []).append(folder)
-        return found
-
-    @cached_property
-    def in_gems(self) -> dict[str, list[tuple[str, str]]]:
-        """For every file below a gem's lib: the gems that have it, and where."""
-        found: dict[str, list[tuple[str, str]]] = {}
-        for gem in self.gems:
-            real = self.scene.tree.real(f"{gem}/lib")
-            for entry in self.scene.tree.walk(real) if real else ():
-                if real and entry.path.endswith((".rb", ".so")):
-                    inside = entry.path[len(real) + 1 :]
-                    found.setdefault(inside, []).append((gem, f"{gem}/lib/{inside}"))
-        return found
-
-    @cached_property
-    def used(self) -> frozenset[str]:
-        """The folders of gems that were used while observed."""
-        return frozenset(g for path in self.scene.touched if (g := self.gem_of(path)))
-
-    def gem_of(self, path: str) -> str | None:
-        """The folder of the gem a path is in; what was built for a gem lies apart from it."""
-        built = EXTENSION.match(path)
-        if built and (folder := f"{built['home']}/gems/{built['full']}") in self.gems:
-            return folder
-        at = path.find("/gems/")
-        while at >= 0:
-            folder = "/".join([path[:at], "gems", path[at + 6 :].partition("/")[0]])
-            if folder in self.gems and path != folder:
-                return folder
-            at = path.find("/gems/", at + 6)
-        return None
-
-    def root_of(self, path: str) -> str | None:
-        """The longest folder of the load path around a path."""
-        around = [root for root in self.roots if path.startswith(root + "/")]
-        return max(around, key=len, default=None)
 
 
 class Ruby:
@@ -145,14 +46,14 @@ class Ruby:
     level = KeepLevel.REACH
 
     def __init__(self) -> None:
-        self._here: _Here | None = None
+        self._here: Here | None = None
 
     def needs(self, scene: Scene, entry: Entry) -> Iterable[Need | Finding]:
         """Name what an interpreter loads by itself, or what a source file may require."""
         if entry.kind is not Kind.FILE:
             return
         if self._here is None or self._here.scene is not scene:
-            self._here = _Here(scene)
+            self._here = Here(scene)
         here = self._here
         if INTERPRETER.fullmatch(posixpath.basename(entry.path)):
             if here.first("interpreter") and scene.tree.read(entry.path, 4) == b"\x7fELF":
@@ -184,7 +85,7 @@ def _is_source(scene: Scene, entry: Entry) -> bool:
     return head.startswith(b"#!") and b"ruby" in head
 
 
-def _interpreter(here: _Here, because: str) -> Iterator[Need | Finding]:
+def _interpreter(here: Here, because: str) -> Iterator[Need | Finding]:
     tree = here.scene.tree
     for root in here.roots:
         if tree.get(f"{root}/rbconfig.rb") is not None and tree.is_dir(f"{root}/enc"):
@@ -204,7 +105,7 @@ def _interpreter(here: _Here, because: str) -> Iterator[Need | Finding]:
 # ---------------------------------------------------------------- what is around a file
 
 
-def _around(here: _Here, entry: Entry) -> Iterator[Need | Finding]:
+def _around(here: Here, entry: Entry) -> Iterator[Need | Finding]:
     """The gem, the library's own folder, or the application that a kept file is part of."""
     gem = here.gem_of(entry.path)
     if gem is not None:
@@ -225,7 +126,7 @@ def _around(here: _Here, entry: Entry) -> Iterator[Need | Finding]:
             yield from _application(here, folder, entry.path)
 
 
-def _gem(here: _Here, gem: str, because: str) -> Iterator[Need | Finding]:
+def _gem(here: Here, gem: str, because: str) -> Iterator[Need | Finding]:
     tree, home, full = here.scene.tree, here.gems[gem], posixpath.basename(gem)
     detail = f"gem {full}"
     for path in _gem_files(here, gem, because):
@@ -233,6 +134,7 @@ def _gem(here: _Here, gem: str, because: str) -> Iterator[Need | Finding]:
     spec = f"{home}/specifications/{full}.gemspec"
     if tree.is_file(spec):
         yield _need(spec, because, detail)
+        yield from _commands(here, spec, f"{home}/bin")
         for name in sorted(dependencies(tree.read(spec, LIMIT))):
             folders = here.by_name.get(name, [])
             chosen = [f for f in folders if f in here.used] or folders
@@ -247,7 +149,16 @@ def _gem(here: _Here, gem: str, because: str) -> Iterator[Need | Finding]:
                 yield _need(path, because, detail)
 
 
-def _gem_files(here: _Here, gem: str, because: str) -> Iterator[str | Finding]:
+def _commands(here: Here, spec: str, folder: str) -> Iterator[Need]:
+    """The commands of a gem, by which `bundle exec` and operators start it."""
+    tree = here.scene.tree
+    for name in sorted(executables(tree.read(spec, LIMIT))):
+        places = (f"{place}/{name}" for place in (folder, *here.scene.path_folders))
+        for path in filter(tree.is_file, places):
+            yield _need(path, spec, "command of the gem")
+
+
+def _gem_files(here: Here, gem: str, because: str) -> Iterator[str | Finding]:
     tree = here.scene.tree
     real = tree.real(gem)
     if real is None:
@@ -275,7 +186,7 @@ def _gem_extra(entry: Entry, gem: str) -> bool:
     return inside.startswith("ext/") and name.endswith(EXTENSION_SOURCE)
 
 
-def _library(here: _Here, path: str, root: str) -> Iterator[Need | Finding]:
+def _library(here: Here, path: str, root: str) -> Iterator[Need | Finding]:
     """`a/b.rb` on the load path: keep `a/b/**`, where its lazily loaded parts are."""
     feature = path[len(root) + 1 :].rpartition(".")[0]
     top = feature.partition("/")[0]
@@ -297,7 +208,7 @@ def _library(here: _Here, path: str, root: str) -> Iterator[Need | Finding]:
             yield _need(item, path, f"library {name}")
 
 
-def _application(here: _Here, folder: str, because: str) -> Iterator[Need | Finding]:
+def _application(here: Here, folder: str, because: str) -> Iterator[Need | Finding]:
     def skip(entry: Entry) -> bool:
         gem = here.gem_of(entry.path)
         if gem is not None:
@@ -314,7 +225,7 @@ def _application(here: _Here, folder: str, because: str) -> Iterator[Need | Find
 # ---------------------------------------------------------------- requires
 
 
-def _source(here: _Here, entry: Entry) -> Iterator[Need | Finding]:
+def _source(here: Here, entry: Entry) -> Iterator[Need | Finding]:
     if entry.size > LIMIT:
         yield Finding(RULE, entry.path, f"source larger than {LIMIT >> 20} MB: not analysed")
         return
@@ -333,7 +244,7 @@ def _source(here: _Here, entry: Entry) -> Iterator[Need | Finding]:
         yield Finding(RULE, entry.path, message)
 
 
-def _required(here: _Here, source: str, found: Requires, *, library: bool) -> Iterator[Need]:
+def _required(here: Here, source: str, found: Requires, *, library: bool) -> Iterator[Need]:
     for feature in sorted(found.features):
         if library and _for_developers(here, source, feature.partition("/")[0]):
             continue
@@ -344,7 +255,7 @@ def _required(here: _Here, source: str, found: Requires, *, library: bool) -> It
             yield _need(target, source, f"requires {path}")
 
 
-def _for_developers(here: _Here, source: str, top: str) -> bool:
+def _for_developers(here: Here, source: str, top: str) -> bool:
     """Whether a library asks for a tool that it does without."""
     root = here.root_of(source) or ""
     if top in TOOLS and is_tool(source, root):
@@ -353,7 +264,7 @@ def _for_developers(here: _Here, source: str, top: str) -> bool:
     return top in TOOLS and not is_vendor(root)
 
 
-def _gems_named(here: _Here, because: str, found: Requires) -> Iterator[Need | Finding]:
+def _gems_named(here: Here, because: str, found: Requires) -> Iterator[Need | Finding]:
     """Gems a Gemfile names (Bundler.require loads them all by name)."""
     for name in sorted(found.gems):
         folders = here.by_name.get(name, [])
@@ -362,7 +273,7 @@ def _gems_named(here: _Here, because: str, found: Requires) -> Iterator[Need | F
                 yield from _gem(here, folder, because)
 
 
-def _feature(here: _Here, feature: str, *, plain: bool) -> list[str]:
+def _feature(here: Here, feature: str, *, plain: bool) -> list[str]:
     """Where a feature is on the load path: libraries, and (unless `plain`) any installed gem."""
     if "*" in feature or "\n" in feature:
         return []
@@ -372,7 +283,7 @@ def _feature(here: _Here, feature: str, *, plain: bool) -> list[str]:
     return here.places[key]
 
 
-def _look(here: _Here, feature: str, *, plain: bool) -> list[str]:
+def _look(here: Here, feature: str, *, plain: bool) -> list[str]:
     tree = here.scene.tree
     ends = [feature] if feature.endswith((".rb", ".so")) else [f"{feature}.rb", f"{feature}.so"]
     tried = [f"{root}/{end}" for root in (*sorted(here.extra), *here.roots) for end in ends]
@@ -384,7 +295,7 @@ def _look(here: _Here, feature: str, *, plain: bool) -> list[str]:
     return found + (chosen or ([] if found else [path for _, path in having]))
 
 
-def _path(here: _Here, path: str) -> list[str]:
+def _path(here: Here, path: str) -> list[str]:
     tree = here.scene.tree
     if "*" not in path:
         tried = (path, f"{path}.rb", f"{path}.so")

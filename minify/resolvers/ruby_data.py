@@ -8,7 +8,7 @@ IMPLICIT = ("unicode_normalize/normalize", "unicode_normalize/tables", "pp", "pr
             "enc/encdb", "enc/trans/transdb", "continuation", "error_highlight",
             "did_you_mean", "syntax_suggest/core_ext", "random/formatter")  # fmt: skip
 # Developer tools in the standard library: followed only from applications, never from within.
-TOOLS = frozenset({"bundler", "rdoc", "irb", "reline", "debug", "racc", "rinda", "minitest",
+TOOLS = frozenset({"bundler", "rdoc", "debug", "racc", "rinda", "minitest",
                    "rake", "test", "mkmf", "power_assert", "typeprof", "rbs"})  # fmt: skip
 # In a gem's own folder, for its developers.
 GEM_EXTRAS = frozenset({"test", "tests", "spec", "specs", "doc", "docs", "rdoc", "examples",

@@ -24,6 +24,8 @@ PLAIN = re.compile(
 GEM = re.compile(rb"^\s*gem[ (]+['\"]([\w.-]+)['\"]", re.MULTILINE)
 DEPENDENCY = re.compile(rb"add_(?:runtime_)?dependency\s*\(?\s*(?:%q<([^>]+)>|['\"]([^'\"]+)['\"])")
 DEVELOPMENT = re.compile(rb"add_development_dependency\s*\(?\s*(?:%q<([^>]+)>|['\"]([^'\"]+)['\"])")
+EXECUTABLES = re.compile(rb"\.executables\s*=\s*\[([^\]]*)\]")
+QUOTED = re.compile(rb"['\"]([\w.-]+)['\"]")
 COMMENT = re.compile(rb"^\s*#.*$", re.MULTILINE)
 OUTER = re.compile(rb"^(?:require|require_relative|autoload|Gem\.autoload)\b.*$", re.MULTILINE)
 PATH_WORDS = (b"__dir__", b"__FILE__", b"File.join", b"expand_path")
@@ -188,6 +190,12 @@ def dependencies(gemspec: bytes) -> frozenset[str]:
     )
     # For very old RubyGems a gemspec says everything again, without telling the two apart.
     return frozenset(needed - unneeded)
+
+
+def executables(gemspec: bytes) -> frozenset[str]:
+    """The names of the commands that a gemspec says the gem brings."""
+    lists = b" ".join(EXECUTABLES.findall(gemspec))
+    return frozenset(name.decode("latin-1") for name in QUOTED.findall(lists))
 
 
 def is_vendor(root: str | None) -> bool:

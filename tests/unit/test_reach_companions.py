@@ -124,7 +124,8 @@ def test_private_helpers_come_too_and_libraries_do_not() -> None:
     }
     found = asked(*STARTED, files=more)[0]
     assert "/usr/lib/cache/auth" in found
-    assert not any("plugin" in p or "example" in p or "install-sh" in p for p in found)
+    assert "/usr/lib/cache/plugin.so" in found  # by settings, see below
+    assert not any("example" in p or "install-sh" in p for p in found)
 
 
 def test_costs_are_counted_once() -> None:
@@ -202,3 +203,21 @@ def test_what_was_asked_for_in_alpine() -> None:
         "/lib/apk/db/installed": database,
     }
     assert sources(tree(files)).asked == {"apk:socat"}
+
+
+def test_plugins_of_the_service_that_only_settings_would_name() -> None:
+    files = {
+        **FILES,
+        "/usr/lib/cache_auth.so": elf(needed=["libauth.so.1"]),
+        "/usr/lib/libauth.so.1": elf(soname="libauth.so.1"),
+        "/usr/lib/libcached.so": elf(),
+        "/usr/lib/cache_huge.so": elf() + b"\0" * (5 << 20),
+        "/usr/lib/other.so": elf(),
+        "/var/lib/dpkg/info/cached.list": "/usr/sbin/cached\n/usr/lib/cache_auth.so\n"
+        "/usr/lib/libcached.so\n/usr/lib/cache_huge.so\n",
+        "/var/lib/dpkg/info/other.list": "/usr/lib/other.so\n",
+    }
+    found, findings = asked(*STARTED, files=files)
+    assert "/usr/lib/cache_auth.so" in found
+    assert not found & {"/usr/lib/libcached.so", "/usr/lib/cache_huge.so", "/usr/lib/other.so"}
+    assert any("/usr/lib/cache_huge.so" in f.message for f in findings if "left out" in f.message)

@@ -262,3 +262,16 @@ def test_what_was_built_for_a_gem_brings_the_gem_and_not_its_neighbours() -> Non
     found, _ = ask(files, built)
     assert found >= {f"{home}/gems/nio-2.5/lib/nio.rb", f"{home}/specifications/nio-2.5.gemspec"}
     assert f"{home}/gems/other-1.0/lib/other.rb" not in found
+
+
+def test_the_commands_of_a_gem() -> None:
+    spec = "s.executables = [\"rackup\".freeze, 'rack-gone'.freeze]\n"
+    files: dict[str, Content] = {
+        f"{HOME}/specifications/rack-2.0.gemspec": spec,
+        "/usr/bin/rackup": Exec("#!/usr/bin/ruby\n"),
+        f"{HOME}/bin/rackup": Exec("#!/usr/bin/ruby\n"),
+        "/usr/bin/rack": Exec("#!/usr/bin/ruby\n"),
+    }
+    found, _ = ask(files, f"{HOME}/gems/rack-2.0/lib/rack.rb")
+    assert {"/usr/bin/rackup", f"{HOME}/bin/rackup"} <= found
+    assert "/usr/bin/rack" not in found
