@@ -17,7 +17,9 @@ RULE = "locales"
 ROOT = "/usr/lib/locale"
 ARCHIVE_LIMIT = 32 << 20
 LIMIT = 1 << 20
-NAME = re.compile(rb"\b([a-z]{2,3}_[A-Z]{2})\.([A-Za-z][\w-]{2,15})(@[a-z]+)?")
+NAME = re.compile(
+    rb"\b([a-z]{2,3}_[A-Z]{2}|C(?=\.(?:UTF-?8|utf-?8)\b))\.([A-Za-z][\w-]{2,15})(@[a-z]+)?"
+)
 TEXTS = re.compile(
     r".*\.(?:sh|bash|py|rb|ru|php|pl|pm|psgi|cgi|js|mjs|cjs|ts|lua|conf|cnf|ini|env|ya?ml|toml|json|properties)"
 )

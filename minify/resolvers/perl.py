@@ -48,6 +48,8 @@ FAMILIES = {
     "Math/BigInt": ("Math/BigInt", "Math/BigFloat"),
     "POSIX": ("auto/POSIX",),
 }
+# Documentation that a module reads when it works.
+READ = {"diagnostics": "pod/perldiag.pod"}
 OLD_TABLES = "utf8_heavy.pl"  # perl < 5.32 loads unicore/lib/** by computed names
 NOT_CODE = (".pod", ".h", ".a", ".bs", ".packlist", ".exists", ".t", ".e2x", ".eg")
 # For developers: libraries mention them, but only applications come to load them.
@@ -114,6 +116,10 @@ class _Here:
         yield from sorted(self.extra)
         yield from self.roots
 
+    def is_own(self, root: str) -> bool:
+        """Whether a folder of @INC is an application's: it, or PERL5LIB, adds one of its own."""
+        return root in self.extra or (root not in self.core and not MARKED.fullmatch(root))
+
     def root_of(self, path: str) -> str | None:
         """The longest folder of @INC around a path, in real or in given names."""
         around = [root for root in self.everywhere() if path.startswith(root + "/")]
@@ -150,7 +156,7 @@ class Perl:
             yield from _module(here, entry.path, entry.path[len(root) + 1 :])
         elif entry.path in scene.touched:
             yield from _application(here, entry.path)
-        yield from _source(here, entry, library=root is not None)
+        yield from _source(here, entry, library=root is not None and not here.is_own(root))
 
 
 def make() -> Resolver:
@@ -248,6 +254,8 @@ def _module(here: _Here, path: str, inside: str) -> Iterator[Need | Finding]:
     top = stem.partition("/")[0]
     if stem not in TOOLS | FIELDS and (top not in TOOLS or path in here.scene.touched):
         yield from _family(here, path, stem)
+    for file in _find(here, READ[stem]) if stem in READ else ():
+        yield _need(file, path, "read by it")
     for folder in (*FAMILIES.get(stem, ()), *_shares(stem)):
         yield from _family(here, path, folder)
 

@@ -26,6 +26,12 @@ NEVER_BY_LIBRARIES = frozenset({
     "pydoc_data", "venv", "pip", "wheel", "setuptools", "_distutils_hack", "pytest", "_pytest",
     "nose", "mypy", "sphinx", "IPython", "ipykernel", "antigravity", "this", "lib_pypy_test",
 })  # fmt: skip
+# Installed by name for those who write the program, not for the program.
+DEVELOPERS = frozenset({
+    "bandit", "black", "build", "coverage", "flake8", "hatch", "isort", "jupyterlab", "notebook",
+    "pdm", "pipenv", "pip_audit", "poetry", "pre_commit", "pylint", "pyright", "ruff", "tox",
+    "twine", "uv", "virtualenv",
+})  # fmt: skip
 # Followed into only where an installed package imports them when it is itself imported.
 SELDOM = frozenset({"distutils", "pkg_resources"})
 # Tools the standard library's own functions use to test or to show themselves.

@@ -9,6 +9,7 @@ from itertools import chain
 from minify.model import Entry, Finding, Kind
 from minify.resolvers import Need
 from minify.resolvers import python_data as data
+from minify.resolvers.python_asked import asked
 from minify.resolvers.python_dist import ENDS as METADATA
 from minify.resolvers.python_dist import Distribution
 from minify.resolvers.python_env import Place
@@ -25,7 +26,7 @@ REQUIRED = re.compile(
 )
 
 
-def interpreter(work: Work, entry: Entry) -> Iterator[Need]:
+def interpreter(work: Work, entry: Entry) -> Iterator[Need | Finding]:
     """What an interpreter (or its shared library) needs before it runs anything."""
     match = INTERPRETER.fullmatch(entry.path.rpartition("/")[2])
     version = f"{match[1]}{match[2]}" if match and match[2] else ""
@@ -35,7 +36,7 @@ def interpreter(work: Work, entry: Entry) -> Iterator[Need]:
         yield from _base(work, library, entry.path)
 
 
-def _base(work: Work, library: Place, because: str) -> Iterator[Need]:
+def _base(work: Work, library: Place, because: str) -> Iterator[Need | Finding]:
     """What an interpreter loads by itself, and what its command lines name."""
     if not work.once(f"base {library.path}"):
         return
@@ -50,6 +51,7 @@ def _base(work: Work, library: Place, because: str) -> Iterator[Need]:
         yield from (need(p, because, f"loaded by the interpreter: {module}") for p in found)
     if work.once("commands"):
         yield from _commands(work, because)
+        yield from asked(work, because)
 
 
 def _commands(work: Work, because: str) -> Iterator[Need]:

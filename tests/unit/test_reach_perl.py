@@ -235,3 +235,26 @@ def test_modules_whose_last_name_is_computed() -> None:
         f"{site}/Shop/Plug/A.pm", f"{site}/Shop/Plug/B.pm"
     }  # fmt: skip
     assert f"{site}/Shop/Other.pm" not in paths
+
+
+def test_modules_of_an_application_stay_its_own_when_its_script_adds_their_folder() -> None:
+    files: dict[str, Content] = {
+        **BASE,
+        "/app/script/shop": Exec('#!/usr/bin/perl\nuse FindBin; use lib "$FindBin::Bin/../lib";\n'),
+        "/app/lib/Shop/Lazy.pm": "sub x { require CPAN::Meta::YAML; my $class = 'LWP::UserAgent' }",
+        f"{PRIV}.0/CPAN/Meta/YAML.pm": "",
+    }
+    made, nothing = tree(files), frozenset[str]()
+    touched = frozenset({"/app/script/shop"})
+    scene = Scene(made, ImageConfig(), {}, nothing, touched, nothing, KeepLevel.REACH)
+    resolver = make()
+    list(resolver.needs(scene, made.entries["/app/script/shop"]))
+    found = resolver.needs(scene, made.entries["/app/lib/Shop/Lazy.pm"])
+    paths = {item.path for item in found if isinstance(item, Need)}
+    assert {f"{PRIV}/CPAN/Meta/YAML.pm", "/usr/share/perl5/LWP/UserAgent.pm"} <= paths
+
+
+def test_what_diagnostics_reads() -> None:
+    files = {f"{PRIV}.0/diagnostics.pm": "", f"{PRIV}.0/pod/perldiag.pod": ""}
+    found, _ = ask(files, f"{PRIV}.0/diagnostics.pm")
+    assert f"{PRIV}/pod/perldiag.pod" in found

@@ -472,3 +472,28 @@ def test_stubs_by_which_a_package_loads_its_parts_are_kept() -> None:
     kept, _ = reach(files, ["/usr/bin/python3.11", f"{site}/__init__.py"])
     assert {f"{site}/__init__.pyi", f"{site}/core.py"} <= kept
     assert f"{site}/core.pyi" not in kept
+
+
+def test_small_distributions_that_somebody_installed_by_name() -> None:
+    def made(name: str, body: Content, *, requested: bool) -> dict[str, Content]:
+        info = f"{DIST}/{name}-1.dist-info"
+        files = {f"{DIST}/{name}/__init__.py": body, f"{info}/METADATA": ""}
+        record = f"{name}/__init__.py,,\n{name}-1.dist-info/METADATA,,\n"
+        return {
+            **files,
+            f"{info}/RECORD": record,
+            **({f"{info}/REQUESTED": ""} if requested else {}),
+        }
+
+    files = {
+        **made("hasher", "def f():\n    import wave\n", requested=True),
+        **made("came_along", "", requested=False),
+        **made("pytest", "", requested=True),
+        **made("huge", "#" * (5 << 20), requested=True),
+        "/app/main.py": "",
+    }
+    kept, findings = reach(files, ["/usr/bin/python3.11", f"{LIB}/os.py", "/app/main.py"])
+    assert {f"{DIST}/hasher/__init__.py", f"{DIST}/hasher-1.dist-info/METADATA"} <= kept
+    assert f"{LIB}/wave.py" in kept
+    assert not {p for p in kept if "came_along" in p or "pytest" in p or "huge" in p}
+    assert any("huge (5242880 bytes)" in f.message for f in findings)
