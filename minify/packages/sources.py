@@ -21,6 +21,7 @@ APK_BASE = frozenset(
     for name in ("alpine-base", "alpine-baselayout", "alpine-keys", "alpine-release", "apk-tools",
                  "busybox", "libc-utils", "musl-utils")
 )  # fmt: skip
+ASKED_IN = (f"{DPKG}/status", WORLD)  # where it stands which packages those are, more or less
 _NAME = re.compile(r"[\w.+-]+")
 BASE_PRIORITIES = frozenset({"required", "important"})
 

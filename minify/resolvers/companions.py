@@ -18,7 +18,7 @@ from functools import cached_property
 
 from minify.elf.loader import World, closure
 from minify.model import Entry, Finding, KeepLevel, Kind, Reason
-from minify.packages.sources import Sources, sources
+from minify.packages.sources import ASKED_IN, Sources, sources
 from minify.policies.places import Places, interpreters, load_places
 from minify.resolvers import Need, Resolver, Scene
 from minify.resolvers.calls_text import INTERPRETERS
@@ -137,7 +137,7 @@ class Companions:
             return
         if self._index is None or self._index.scene is not scene:
             self._index = _Index(scene, load_places())
-            yield from _asked(self._index, entry)
+            yield from _asked(self._index)
         index = self._index
         if ".so" in name or name.startswith(LANGUAGES) or name in WRAPPERS:
             return
@@ -149,7 +149,7 @@ class Companions:
         packages = index.sources.together(package)
         index.done.update(packages)
         programs = [*_programs(index, packages), *_plugins(index, package)]
-        yield from _kept(index, entry, programs, COMES)
+        yield from _kept(index, entry.path, programs, COMES)
 
 
 def make() -> Resolver:
@@ -157,13 +157,14 @@ def make() -> Resolver:
     return Companions()
 
 
-def _asked(index: _Index, entry: Entry) -> Iterator[Need | Finding]:
+def _asked(index: _Index) -> Iterator[Need | Finding]:
     """Keep the commands of what was installed by name; scripts would bring much along."""
     ran = filter(index.command, index.scene.touched)  # of these, see below
     used = set(map(index.scene.owned.package_of, ran))
     programs = _programs(index, sorted(index.sources.asked - used))
     compiled = [(p, n) for p, n in programs if index.command(p) and _compiled(index.scene.tree, p)]
-    yield from _kept(index, entry, compiled, ASKED)
+    told = next((p for p in ASKED_IN if index.scene.tree.is_file(p)), "")
+    yield from _kept(index, told, compiled, ASKED)
 
 
 def _compiled(tree: Tree, path: str) -> bool:
@@ -172,7 +173,7 @@ def _compiled(tree: Tree, path: str) -> bool:
 
 
 def _kept(
-    index: _Index, entry: Entry, programs: Iterable[_Program], kind: _Kind
+    index: _Index, because: str, programs: Iterable[_Program], kind: _Kind
 ) -> Iterator[Need | Finding]:
     """Keep the cheapest of some programs, up to the limits."""
     limits, left = index.places.limits, []
@@ -186,16 +187,16 @@ def _kept(
             continue
         have.update(_inode(index, one) for one in needed)
         size, count = size + cost, count + 1
-        reason = Reason(RULE, entry.path, kind.why)
+        reason = Reason(RULE, because, kind.why)
         for name in (path, *index.links.get(path, ())):
             yield Need(name, reason)
     if count:
-        yield Finding(RULE, entry.path, f"kept {count} programs: {kind.why}, {size} bytes")
+        yield Finding(RULE, because, f"kept {count} programs: {kind.why}, {size} bytes")
     if left:
         names = ", ".join(f"{path} ({cost} bytes)" for path, cost in left[:5])
         more = ", ..." if len(left) > 5 else ""
         text = f"left out {len(left)} programs ({kind.why}): {names}{more}"
-        yield Finding(RULE, entry.path, text)
+        yield Finding(RULE, because, text)
 
 
 def _programs(index: _Index, packages: Iterable[str]) -> Iterator[_Program]:

@@ -32,6 +32,7 @@ DISPLAY = frozenset({"libawt_xawt.so", "libsplashscreen.so", "libjawt.so"})
 ARCHIVES = (".jsa",)
 APP = Bounds(files=20_000, size=512 * 1024 * 1024)
 FONTS = Bounds(files=3_000, size=32 * 1024 * 1024)
+LAUNCHER = 1 << 16  # bytes
 RUNTIME = Bounds(files=5_000, size=1024 * 1024 * 1024)
 TRUST = ("/etc/ssl/certs/java", "/etc/pki/java", "/etc/pki/ca-trust/extracted/java")
 
@@ -133,11 +134,28 @@ def _machine(scene: Scene, because: str, home: str) -> Iterator[Need | Finding]:
     for part in ("lib", "conf"):
         yield from _folder(scene, because, f"{home}/{part}", "part of the Java run-time", skip)
     yield _need(f"{home}/release", because, "names the Java version")
+    yield from _launchers(scene, because, f"{home}/bin")
     for folder in TRUST:
         yield from _folder(scene, because, folder, "trust store", skip)
     if scene.tree.get(f"{home}/lib/libfontmanager.so") is not None:
         yield from _fonts(scene, because)
     yield from _command_lines(scene, because)
+
+
+def _launchers(scene: Scene, because: str, folder: str) -> Iterator[Need]:
+    """The other commands of the run-time (keytool, jcmd): some kilobytes each, the code is there.
+
+    With the names that alternatives(1) gives them on PATH.
+    """
+    tree = scene.tree
+    for name in tree.children(tree.real(folder) or folder):
+        entry = tree.resolve(f"{folder}/{name}").entry
+        if entry is None or not entry.executable or entry.size > LAUNCHER:
+            continue
+        places = (f"{place}/{name}" for place in scene.path_folders)
+        links = (path for path in places if tree.real(path) == entry.path)
+        for path in (f"{folder}/{name}", *links):
+            yield _need(path, because, "command of the Java run-time")
 
 
 def _nothing(_entry: Entry) -> bool:

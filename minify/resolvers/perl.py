@@ -285,7 +285,7 @@ def _source(here: _Here, entry: Entry, *, library: bool) -> Iterator[Need | Find
     if b"\0" in data[:1024]:
         yield Finding(RULE, entry.path, "not text: not analysed")
         return
-    found = read_loads(data, entry.path)
+    found = read_loads(data, entry.path, said=not library)
     if not library:
         lib = posixpath.join(posixpath.dirname(entry.path), "lib")
         near = [lib, posixpath.normpath(posixpath.join(lib, "../../lib")), *sorted(found.folders)]
@@ -293,6 +293,12 @@ def _source(here: _Here, entry: Entry, *, library: bool) -> Iterator[Need | Find
         here.extra |= {f for f in map(posixpath.normpath, near) if _is_own(here, f)}
         here.extra -= {f for f in here.extra if tree.real(f) in here.roots}
     yield from _loads(here, entry.path, found, library=library)
+
+
+def _is_tool(here: _Here, path: str) -> bool:
+    """Whether a module is one of the tools for developers."""
+    root = here.root_of(path)
+    return root is not None and path[len(root) + 1 :].partition("/")[0] in TOOLS
 
 
 def _is_own(here: _Here, folder: str) -> bool:
@@ -304,8 +310,9 @@ def _loads(here: _Here, because: str, found: Loads, *, library: bool) -> Iterato
     tree = here.scene.tree
     # In an application every module it merely mentions counts: names are loaded from strings.
     names = found.modules if library else found.modules | found.said
+    without = library and not _is_tool(here, because)  # an application asked for a tool: all of it
     for name in sorted(names):
-        if library and name.partition("::")[0] in TOOLS:
+        if without and name.partition("::")[0] in TOOLS:
             continue
         for path in _find(here, module_file(name)):
             yield _need(path, because, f"loads {name}")

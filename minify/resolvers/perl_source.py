@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 POD = re.compile(rb"^=[a-zA-Z].*?(?:^=cut\b[^\n]*$|\Z)", re.MULTILINE | re.DOTALL)
@@ -46,28 +47,40 @@ class Loads:
     families: set[str] = field(default_factory=set)
 
 
-def read_loads(source: bytes, path: str) -> Loads:
-    """Find everything a file may load, in any sub, branch or evaluated string."""
+def read_loads(source: bytes, path: str, *, said: bool = True) -> Loads:
+    """Find everything a file may load, in any sub, branch or evaluated string.
+
+    Without `said`, names that are merely mentioned are not looked for: they cost most of the time.
+    """
     code = strip(source)
     found = Loads()
     found.modules = {_module(name) for name in LOAD.findall(code)}
     for rest in LISTED.findall(code):
         found.modules |= {_module(name) for name in WORD.findall(rest)}
-    for double, single in FILE.findall(code):
-        if (name := _place((double or single).decode("latin-1"), path)) is not None:
-            found.files.add(name)
-    for rest in FOLDER.findall(code):
-        for groups in QUOTED.findall(rest):
-            for word in b" ".join(groups).decode("latin-1").split():
-                if (name := _place(word, path)) is not None:
-                    found.folders.add(name)
-    found.said = {_module(name) for name in WORD.findall(code) if b"::" in name}
-    found.families = {_module(name).replace("::", "/") for name in COMPUTED.findall(code)}
+    found.files = set(_files(code, path))
+    found.folders = set(_folders(code, path))
+    if said:
+        found.said = {_module(name) for name in WORD.findall(code) if b"::" in name}
+        found.families = {_module(name).replace("::", "/") for name in COMPUTED.findall(code)}
     if NAMED_CHARACTER.search(code):
         found.modules.add("_charnames")
     if b"encoding(" in code:  # a layer of open and binmode, loaded by C code
         found.modules |= {"PerlIO::encoding", "Encode"}
     return found
+
+
+def _files(code: bytes, path: str) -> Iterator[str]:
+    for double, single in FILE.findall(code):
+        if (name := _place((double or single).decode("latin-1"), path)) is not None:
+            yield name
+
+
+def _folders(code: bytes, path: str) -> Iterator[str]:
+    for rest in FOLDER.findall(code):
+        for groups in QUOTED.findall(rest):
+            for word in b" ".join(groups).decode("latin-1").split():
+                if (name := _place(word, path)) is not None:
+                    yield name
 
 
 def strip(source: bytes) -> bytes:

@@ -211,3 +211,16 @@ def test_argument_file_words() -> None:
 def test_options_take_their_values() -> None:
     entries, others = options(("-cp", "a:b", "-XX:SharedArchiveFile=/x.jsa", "Main", "/conf"))
     assert (entries, others) == (["a", "b"], ["/x.jsa", "/conf"])
+
+
+def test_the_other_commands_of_the_run_time() -> None:
+    files: dict[str, Content] = {
+        f"{HOME}/bin/keytool": Exec(b"\x7fELF"),
+        f"{HOME}/bin/large": Exec(b"\x7fELF" + bytes(1 << 17)),
+        "/etc/alternatives/keytool": Link(f"{HOME}/bin/keytool"),
+        "/usr/bin/keytool": Link("/etc/alternatives/keytool"),
+        "/usr/bin/other": Exec(b"\x7fELF"),
+    }
+    found = ask(files, MACHINE)[0]
+    assert {f"{HOME}/bin/keytool", "/usr/bin/keytool"} <= found
+    assert not found & {f"{HOME}/bin/large", "/usr/bin/other"}

@@ -258,3 +258,13 @@ def test_what_diagnostics_reads() -> None:
     files = {f"{PRIV}.0/diagnostics.pm": "", f"{PRIV}.0/pod/perldiag.pod": ""}
     found, _ = ask(files, f"{PRIV}.0/diagnostics.pm")
     assert f"{PRIV}/pod/perldiag.pod" in found
+
+
+def test_a_tool_that_an_application_loads_brings_what_it_loads() -> None:
+    files: dict[str, Content] = {
+        f"{PRIV}.0/Test/More.pm": "use Test::Builder::Module;",
+        f"{PRIV}.0/Test/Builder/Module.pm": "",
+        "/usr/share/perl5/Used.pm": "require Test::More;",
+    }
+    assert f"{PRIV}/Test/Builder/Module.pm" in ask(files, f"{PRIV}.0/Test/More.pm")[0]
+    assert f"{PRIV}/Test/More.pm" not in ask(files, "/usr/share/perl5/Used.pm")[0]
