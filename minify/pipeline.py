@@ -68,7 +68,10 @@ def _build(it: Building, wanted: Wanted, weigh_levels: bool) -> Report:
             made, verdict = prove(it, gathered, twice, made)
         it.put("originals", twice.result(), it.key)
         gathered = replace(gathered, behaviour=gathered.behaviour or twice.result().first)
-    weights = levels.result() if levels else {}
+    weights = {}
+    if levels is not None:
+        with it.timed("levels"):
+            weights = levels.result()
     return _report(it, wanted, (gathered, made, verdict), weights)
 
 
