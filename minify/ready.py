@@ -21,6 +21,7 @@ TICKS = os.sysconf("SC_CLK_TCK")  # of processor time, in a second
 QUIET = 0.15  # seconds without processor time that count as idle
 _LISTEN = b"0A"  # TCP_LISTEN as /proc/net/tcp writes it
 STALE = 0.2  # seconds for which a list of ports is believed while their number is the same
+HELD = 0.1  # seconds for which a connection is looked at: one that a service took stays open
 SETTLED = 1.0  # seconds of idleness after which a container that never listens is taken as up
 
 
@@ -196,12 +197,25 @@ def _waits_for_signals(pid: int) -> bool:
 
 
 def connects(address: tuple[str, int], timeout: float = 0.5) -> bool:
-    """Whether a TCP connection is accepted."""
+    """Whether a TCP connection is accepted, and not closed at once without a word.
+
+    An engine's proxy accepts on a published port from the start, and hangs up while nothing
+    listens behind it (docker-proxy).
+    """
+    began = time.monotonic()
     try:
-        with socket.create_connection(address, timeout=timeout):
-            return True
+        connection = socket.create_connection(address, timeout=timeout)
     except OSError:
         return False
+    with connection:
+        # The end takes as long to reach us as the beginning took.
+        connection.settimeout(HELD + 2 * (time.monotonic() - began))
+        try:
+            return bool(connection.recv(1))
+        except TimeoutError:
+            return True
+        except OSError:
+            return False
 
 
 class _Quiet:

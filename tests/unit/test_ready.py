@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -133,3 +134,39 @@ def test_a_signal_that_is_waited_for_is_handled() -> None:
     assert ready.handles_signal(child.pid, signal.SIGTERM)
     child.terminate()
     assert child.wait(10) == 0
+
+
+@pytest.mark.parametrize(
+    ("said", "stays", "up"),
+    [(b"", True, True), (b"220 hello\r\n", False, True), (b"", False, False)],
+)
+def test_a_connection_that_ends_without_a_word_is_an_engines_proxy(
+    said: bytes, stays: bool, up: bool
+) -> None:
+    server = socket.create_server(("127.0.0.1", 0))
+    held: list[socket.socket] = []
+
+    def serve() -> None:
+        near, _ = server.accept()
+        near.sendall(said)
+        if stays:
+            held.append(near)
+        else:
+            near.close()
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        assert ready.connects(server.getsockname()) is up
+    finally:
+        thread.join()
+        server.close()
+        for one in held:
+            one.close()
+    assert not ready.connects(server_address_of_nobody())
+
+
+def server_address_of_nobody() -> tuple[str, int]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address: tuple[str, int] = server.getsockname()
+        return address
