@@ -41,6 +41,14 @@ def read_cache(data: bytes) -> tuple[CacheRow, ...]:
     return ()
 
 
+def rows_of(tree: Tree) -> dict[str, list[CacheRow]]:
+    """The rows of an image's cache by soname; none where it has no cache."""
+    found: dict[str, list[CacheRow]] = {}
+    for row in read_cache(tree.read(CACHE)) if tree.is_file(CACHE) else ():
+        found.setdefault(row.soname, []).append(row)
+    return found
+
+
 def _order(data: bytes, at: int, row: int) -> str:
     """Tell the byte order by which reading of the row count fits into the file."""
     little = struct.unpack_from("<I", data, at)[0]

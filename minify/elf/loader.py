@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from minify.elf.cache import CACHE, CONF, CacheRow, read_cache, read_conf
+from minify.elf.cache import CACHE, CONF, CacheRow, read_conf, rows_of
 from minify.elf.header import DF_1_NODEFLIB, ElfFacts, read_elf
 from minify.model import Kind
 from minify.tree import Tree, normalise
@@ -279,10 +279,8 @@ def _accepted(world: World, paths: Iterable[str], facts: ElfFacts) -> Iterator[s
 
 def _cache(world: World) -> dict[str, list[CacheRow]]:
     if not world.rows:
-        known = read_cache(world.tree.read(CACHE)) if world.tree.is_file(CACHE) else ()
         world.rows[""] = []  # so that an image without a cache is asked once
-        for row in known:
-            world.rows.setdefault(row.soname, []).append(row)
+        world.rows.update(rows_of(world.tree))
     return world.rows
 
 

@@ -129,14 +129,19 @@ def _done(work: _Gathering) -> Ownership:
     )
 
 
-def _dpkg(work: _Gathering) -> None:
+def dpkg_lists(tree: Tree) -> Iterator[tuple[str, str]]:
+    """Every package that dpkg has installed, and the file that lists what it brought."""
     info = f"{DPKG}/info"
-    for name in work.tree.children(work.tree.real(info) or info):
+    for name in tree.children(tree.real(info) or info):
         if name.endswith(".list"):
-            package = f"dpkg:{name.removesuffix('.list').partition(':')[0]}"
-            for line in work.text(f"{info}/{name}").split("\n"):
-                if line.startswith("/"):
-                    work.own(line, package)
+            yield f"dpkg:{name.removesuffix('.list').partition(':')[0]}", f"{info}/{name}"
+
+
+def _dpkg(work: _Gathering) -> None:
+    for package, path in dpkg_lists(work.tree):
+        for line in work.text(path).split("\n"):
+            if line.startswith("/"):
+                work.own(line, package)
     for name in work.tree.children(f"{DPKG}/status.d"):
         if name.endswith(".md5sums"):
             package = f"dpkg:{name.removesuffix('.md5sums')}"

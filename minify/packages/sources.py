@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from minify.model import Kind
-from minify.packages.owners import APK, DPKG, LARGEST
+from minify.packages.owners import APK, DPKG, LARGEST, dpkg_lists
 from minify.tree import Tree
 
 AUTOMATIC = "/var/lib/apt/extended_states"  # what apt installed because something else needs it
@@ -75,17 +75,11 @@ def _asked(tree: Tree, packages: Iterable[str]) -> frozenset[str]:
 
 def _added(tree: Tree) -> frozenset[str]:
     """Packages of dpkg that came with a layer above the base image's; all where it is one layer."""
-    info = f"{DPKG}/info"
-    lists = (tree.get(f"{info}/{n}") for n in tree.children(info) if n.endswith(".list"))
-    found = {_package(entry.path): entry.layer for entry in lists if entry is not None}
+    lists = ((package, tree.resolve(path).entry) for package, path in dpkg_lists(tree))
+    found = {package: entry.layer for package, entry in lists if entry is not None}
     base = min(found.values(), default=0)
     several = any(layer != base for layer in found.values())
     return frozenset(p for p, layer in found.items() if layer != base or not several)
-
-
-def _package(path: str) -> str:
-    name = path.rpartition("/")[2].removesuffix(".list")
-    return f"dpkg:{name.partition(':')[0]}"
 
 
 def _dpkg(tree: Tree) -> Iterator[dict[str, str]]:

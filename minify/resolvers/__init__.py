@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
 
@@ -66,6 +66,20 @@ class Scene:
     def authored(self, path: str) -> bool:
         """Whether no package brought a file, in an image that tells what its packages brought."""
         return self.owned.known and self.owned.package_of(path) is None
+
+
+@dataclass
+class Answered:
+    """A scene, and what has been answered for in it; base of what resolvers know of a scene."""
+
+    scene: Scene
+    done: set[str] = field(default_factory=set)
+
+    def once(self, what: str) -> bool:
+        """Whether this is the first time something is asked for."""
+        new = what not in self.done
+        self.done.add(what)
+        return new
 
 
 class Resolver(Protocol):

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 
-from minify.elf.cache import CACHE, read_cache
+from minify.elf.cache import rows_of
 from minify.model import Entry, Finding, KeepLevel, Kind, Reason
 from minify.resolvers import Need, Resolver, Scene
 
@@ -29,8 +29,8 @@ SHORT = re.compile(
 )
 FINDS = re.compile(rb"\bfind_library[ \t]*\(")
 LDCONFIG = "/sbin/ldconfig"  # as ctypes/util.py spells it
-# Where a loader without a cache looks (ld-musl(1)); and the standard libraries of languages.
-DEFAULT = ("/lib", "/usr/local/lib", "/usr/lib")
+DEFAULT = ("/lib", "/usr/local/lib", "/usr/lib")  # where a loader without a cache looks (musl)
+# The standard libraries of languages.
 STANDARD = re.compile(
     r".*/lib(?:64)?/(?:python[\d.]+|ruby/[\d.]+)/(?!(?:site|dist)-packages/|gems/)"
 )
@@ -90,11 +90,8 @@ class _Installed:
     def places(self) -> dict[str, list[str]]:
         """Paths by soname."""
         tree = self.scene.tree
-        found: dict[str, list[str]] = {}
-        cache = tree.resolve(CACHE).entry
-        rows = read_cache(tree.read(cache.path)) if cache and cache.kind is Kind.FILE else ()
-        for row in rows:
-            found.setdefault(row.soname, []).append(row.path)
+        rows = rows_of(tree)
+        found = {soname: [row.path for row in of_it] for soname, of_it in rows.items()}
         told = self.scene.env.get("LD_LIBRARY_PATH", "").split(":")
         for folder in (*filter(None, told), *(() if rows else DEFAULT)):
             for name in tree.children(tree.real(folder) or folder):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from minify.model import Entry, Finding, KeepLevel, Kind, Reason
-from minify.resolvers import Need, Resolver, Scene
+from minify.resolvers import Answered, Need, Resolver, Scene
 from minify.resolvers import node_data as data
 from minify.resolvers.node_find import Lookup, package_name
 from minify.resolvers.node_source import (
@@ -61,11 +61,9 @@ def make() -> Resolver:
 
 
 @dataclass
-class _Work:
+class _Work(Answered):
     """One scene: what has been said, and files met before any interpreter was."""
 
-    scene: Scene
-    done: set[str] = field(default_factory=set)
     waiting: list[Entry] = field(default_factory=list)
     running: bool = False
     internal: set[str] = field(default_factory=set)
@@ -80,13 +78,6 @@ class _Work:
     def lookup(self) -> Lookup:
         """Look-ups of modules."""
         return Lookup(self.scene)
-
-    def once(self, key: str) -> bool:
-        """Whether this is the first time something is asked for."""
-        if key in self.done:
-            return False
-        self.done.add(key)
-        return True
 
     def needs(self, entry: Entry) -> Iterator[Need | Finding]:
         """Dispatch by the file's name; JavaScript without Node.js is for browsers, and waits."""

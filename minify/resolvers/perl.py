@@ -14,7 +14,7 @@ from functools import cached_property
 
 from minify.folders import Bounds, is_shared, own_root, whole
 from minify.model import Entry, Finding, KeepLevel, Kind, Reason
-from minify.resolvers import Need, Resolver, Scene
+from minify.resolvers import Answered, Need, Resolver, Scene
 from minify.resolvers.perl_source import Loads, module_file, options, read_loads
 from minify.syntax import LIMIT
 
@@ -65,20 +65,12 @@ PART = Bounds(files=3_000, size=24 * 1024 * 1024)
 
 
 @dataclass
-class _Here:
+class _Here(Answered):
     """A scene, what has been answered for in it, and its folders of modules."""
 
-    scene: Scene
-    done: set[str] = field(default_factory=set)
     extra: set[str] = field(default_factory=set)
     embedded: bool = False
     places: dict[tuple[str, frozenset[str]], list[str]] = field(default_factory=dict)
-
-    def first(self, what: str) -> bool:
-        """Whether something has not been answered for."""
-        new = what not in self.done
-        self.done.add(what)
-        return new
 
     @cached_property
     def roots(self) -> tuple[str, ...]:
@@ -146,7 +138,7 @@ class Perl:
             library = ".so" in entry.path
             if library and not here.embedded:
                 here.embedded, here.places = True, {}
-            if here.first(f"interpreter {library}") and _is_elf(scene, entry):
+            if here.once(f"interpreter {library}") and _is_elf(scene, entry):
                 yield from _interpreter(here, entry.path)
             return
         if not _is_source(scene, entry):
@@ -221,7 +213,7 @@ def _look(here: _Here, file: str) -> list[str]:
 
 def _family(here: _Here, because: str, folder: str) -> Iterator[Need | Finding]:
     """Everything below a folder of @INC that is code or data, not documentation."""
-    if not here.first(f"family {folder}"):
+    if not here.once(f"family {folder}"):
         return
     tree = here.scene.tree
     bases = [r for r in here.roots if r.endswith("/perl-base") and not here.embedded]
@@ -242,7 +234,7 @@ def _module(here: _Here, path: str, inside: str) -> Iterator[Need | Finding]:
     """A module: its compiled part, its auto-loaded subs, and the modules below its name."""
     stem = inside.removesuffix(".pm")
     tree, in_base = here.scene.tree, "/perl-base/" in path
-    if stem == inside or not here.first(f"module {stem} {in_base}"):
+    if stem == inside or not here.once(f"module {stem} {in_base}"):
         return
     for root in here.everywhere():
         folder = f"{root}/auto/{stem}"
@@ -268,7 +260,7 @@ def _shares(stem: str) -> tuple[str, str]:
 
 def _application(here: _Here, path: str) -> Iterator[Need | Finding]:
     folder = own_root(here.scene.tree, path, SHELVES)
-    if not folder or not here.first(folder):
+    if not folder or not here.once(folder):
         return
     inside = whole(here.scene.tree, folder, APP)
     if inside is None:

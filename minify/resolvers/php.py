@@ -9,12 +9,12 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 from minify.folders import Bounds, is_shared, own_root, whole
 from minify.model import Entry, Finding, KeepLevel, Kind, Reason
-from minify.resolvers import Need, Resolver, Scene
+from minify.resolvers import Answered, Need, Resolver, Scene
 from minify.resolvers.php_source import Includes, read_includes, read_ini
 from minify.syntax import LIMIT
 from minify.tree import glob_regex
@@ -40,17 +40,8 @@ MOST_MATCHES = 500
 
 
 @dataclass
-class _Here:
+class _Here(Answered):
     """A scene, what has been answered for in it, and its PHP settings."""
-
-    scene: Scene
-    done: set[str] = field(default_factory=set)
-
-    def first(self, what: str) -> bool:
-        """Whether something has not been answered for."""
-        new = what not in self.done
-        self.done.add(what)
-        return new
 
     @cached_property
     def settings(self) -> tuple[tuple[str, str, str], ...]:
@@ -87,14 +78,14 @@ class Php:
         here = self._here
         if is_interpreter(posixpath.basename(entry.path)) and _is_elf(scene, entry):
             yield from _interpreter(here, entry)
-            if here.first("configuration"):
+            if here.once("configuration"):
                 yield from _configuration(here, entry.path)
             return
         if not _is_source(scene, entry):
             return
         if entry.path in scene.touched:
             root = own_root(scene.tree, entry.path, SHELVES)
-            if root and here.first(root):
+            if root and here.once(root):
                 yield from _application(scene, entry.path, root)
         yield from _source(here, entry)
 
@@ -223,7 +214,7 @@ def _source(here: _Here, entry: Entry) -> Iterator[Need | Finding]:
             if (
                 target.endswith("/autoload.php")
                 and own_root(scene.tree, target, SHELVES)
-                and here.first(folder)
+                and here.once(folder)
             ):
                 yield from _application(scene, entry.path, folder)
     yield from _unexplained(entry.path, found)

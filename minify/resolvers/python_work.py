@@ -9,7 +9,7 @@ from functools import cached_property
 from itertools import chain
 
 from minify.model import Entry, Kind, Reason
-from minify.resolvers import Need, Scene
+from minify.resolvers import Answered, Need
 from minify.resolvers.python_data import NEVER_BY_STDLIB
 from minify.resolvers.python_dist import Distributions
 from minify.resolvers.python_env import World
@@ -26,11 +26,9 @@ def need(path: str, because: str, detail: str) -> Need:
 
 
 @dataclass
-class Work:
+class Work(Answered):
     """One scene's environments, and what has been said already."""
 
-    scene: Scene
-    done: set[str] = field(default_factory=set)
     waiting: list[Entry] = field(default_factory=list)
     running: bool = False
 
@@ -62,13 +60,6 @@ class Work:
     def distributions(self) -> dict[str, Distributions]:
         """Installed distributions by package folder."""
         return {s.path: Distributions(self.scene.tree, s.path) for s in self.world.sites}
-
-    def once(self, key: str) -> bool:
-        """Whether this is the first time something is asked for."""
-        if key in self.done:
-            return False
-        self.done.add(key)
-        return True
 
     def scan(self, entry: Entry) -> Source:
         """The imports of a library's module, by the kind of file it is."""

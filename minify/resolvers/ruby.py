@@ -56,7 +56,7 @@ class Ruby:
             self._here = Here(scene)
         here = self._here
         if INTERPRETER.fullmatch(posixpath.basename(entry.path)):
-            if here.first("interpreter") and scene.tree.read(entry.path, 4) == b"\x7fELF":
+            if here.once("interpreter") and scene.tree.read(entry.path, 4) == b"\x7fELF":
                 yield from _interpreter(here, entry.path)
             return
         source = _is_source(scene, entry)
@@ -109,7 +109,7 @@ def _around(here: Here, entry: Entry) -> Iterator[Need | Finding]:
     """The gem, the library's own folder, or the application that a kept file is part of."""
     gem = here.gem_of(entry.path)
     if gem is not None:
-        if here.first(gem):
+        if here.once(gem):
             yield from _gem(here, gem, entry.path)
         return
     root = here.root_of(entry.path)
@@ -122,7 +122,7 @@ def _around(here: Here, entry: Entry) -> Iterator[Need | Finding]:
             or here.scene.tree.get(f"{folder}/specifications") is not None
             or any(f"{root}/".startswith(f"{folder}/") for root in here.roots)
         )
-        if folder and not library and here.first(folder):
+        if folder and not library and here.once(folder):
             yield from _application(here, folder, entry.path)
 
 
@@ -139,7 +139,7 @@ def _gem(here: Here, gem: str, because: str) -> Iterator[Need | Finding]:
             folders = here.by_name.get(name, [])
             chosen = [f for f in folders if f in here.used] or folders
             for folder in chosen:
-                if here.first(folder):
+                if here.once(folder):
                     yield from _gem(here, folder, spec)
     built = f"{home}/extensions"  # extensions/PLATFORM/ABI/GEM
     for platform in tree.children(built):
@@ -194,7 +194,7 @@ def _library(here: Here, path: str, root: str) -> Iterator[Need | Finding]:
         return
     # Beside a vendor library's file, the rest of the library; of the standard library, less.
     name = top if is_vendor(root) else feature
-    if name == "rubygems" or not here.first(f"library {name}"):
+    if name == "rubygems" or not here.once(f"library {name}"):
         return
     tree = here.scene.tree
     for other in here.roots:
@@ -269,7 +269,7 @@ def _gems_named(here: Here, because: str, found: Requires) -> Iterator[Need | Fi
     for name in sorted(found.gems):
         folders = here.by_name.get(name, [])
         for folder in [f for f in folders if f in here.used] or folders:
-            if here.first(folder):
+            if here.once(folder):
                 yield from _gem(here, folder, because)
 
 

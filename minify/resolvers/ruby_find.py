@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from minify.model import Kind
-from minify.resolvers import Scene
+from minify.resolvers import Answered
 
 GEM_FOLDER = re.compile(r"(?P<home>.*)/gems/(?P<full>[^/]+)")
 EXTENSION = re.compile(r"(?P<home>.*)/extensions/[^/]+/[^/]+/(?P<full>[^/]+)/")
@@ -16,19 +16,11 @@ GEM_NAME = re.compile(r"(?P<name>.+?)-(?P<version>\d[^/]*|[0-9a-f]{7,})")
 
 
 @dataclass
-class Here:
+class Here(Answered):
     """A scene, what has been answered for in it, and where its Ruby code lives."""
 
-    scene: Scene
-    done: set[str] = field(default_factory=set)
     extra: set[str] = field(default_factory=set)
     places: dict[tuple[str, bool, frozenset[str]], list[str]] = field(default_factory=dict)
-
-    def first(self, what: str) -> bool:
-        """Whether something has not been answered for."""
-        new = what not in self.done
-        self.done.add(what)
-        return new
 
     @cached_property
     def roots(self) -> tuple[str, ...]:
