@@ -211,7 +211,7 @@ def connects(address: tuple[str, int], timeout: float = 0.5) -> bool:
         # The end takes as long to reach us as the beginning took.
         connection.settimeout(HELD + 2 * (time.monotonic() - began))
         try:
-            return bool(connection.recv(1))
+            return bool(connection.recv(65536))  # a greeting left unread would be a reset
         except TimeoutError:
             return True
         except OSError:

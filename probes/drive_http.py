@@ -27,6 +27,7 @@ LOOKED_AT = 4 << 20  # bytes of a body in which patterns and values are searched
 MOST_REDIRECTS = 20
 READ_LIMIT = 1 << 30  # bytes after which a body counts as never-ending
 RETRY_PAUSE = 0.05
+HEARD_OUT = 0.3  # seconds that a service may go on talking once nothing more is asked
 AGAIN_PAUSE = 0.2  # seconds before a failed request is sent again; doubled each time
 STARTING_UP = (502, 503, 504)
 PATIENCE = 15.0  # seconds after the first request in which such an answer is not the last word
@@ -275,11 +276,28 @@ def ask(drive: dict[str, Any], tls: bool) -> dict[str, Any]:
         except (http.client.HTTPException, OSError, ValueError) as error:
             if isinstance(error, ssl.SSLError):
                 raise
+            if heard.first:
+                leave(sock)
             raise NotHttp(error, heard.first) from error
         fields = read_body(response, sock, deadline)
         fields["status"] = response.status
         fields["headers"] = sorted([k.lower(), v] for k, v in response.getheaders())
         return fields
+
+
+def leave(sock: socket.socket) -> None:
+    """Say that nothing more will come, and hear a talker out, but not for long.
+
+    Closing with bytes unread resets the connection (RFC 1122, section 4.2.2.13): the service would
+    now and then fail in the middle of its answer, and log it.
+    """
+    until = time.monotonic() + HEARD_OUT
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_WR)
+        while (left := until - time.monotonic()) > 0:
+            sock.settimeout(left)
+            if not sock.recv(65536):
+                return
 
 
 def read_body(

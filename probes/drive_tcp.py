@@ -6,6 +6,7 @@ Runs as `python3 -I drive_tcp.py` (Python 3.9 or newer); the contract is in READ
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import re
@@ -114,12 +115,29 @@ def all_steps(connection: socket.socket, drive: dict[str, Any], answer: Answer) 
     return True, ended
 
 
+def leave(connection: socket.socket) -> None:
+    """Say that nothing more will come, and hear a talker out, but not for long.
+
+    Closing with bytes unread resets the connection (RFC 1122, section 4.2.2.13): the service would
+    now and then fail in the middle of its answer, and log it.
+    """
+    until = time.monotonic() + QUIET
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_WR)
+        while (left := until - time.monotonic()) > 0:
+            connection.settimeout(left)
+            if not connection.recv(65536):
+                return
+
+
 def drive_one(drive: dict[str, Any]) -> dict[str, Any]:
     """Do one drive; the answer has the fields of `minify.model.Observation`."""
     answer, ok, error = Answer(), False, ""
     try:
         with connect(drive) as connection:
             ok, ended = all_steps(connection, drive, answer)
+            if ended != "closed":
+                leave(connection)
         if not ok:
             error = f"expected text did not come: {ended}"
         elif ended == "timeout" and not answer.size:

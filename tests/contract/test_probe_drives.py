@@ -11,6 +11,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -338,6 +339,27 @@ def test_tcp_servers_that_say_nothing_or_close() -> None:
     assert (quiet["ok"], quiet["error"]) == (True, "")
     assert (asked["ok"], asked["error"]) == (True, "silent")
     assert (closes["ok"], closes["error"]) == (False, "expected text did not come: closed")
+
+
+@pytest.mark.parametrize("drive", [HttpDrive("http"), TcpDrive("tcp", 1, b"a\nb\nc\n", "A")])
+def test_a_service_is_heard_out(drive: HttpDrive | TcpDrive) -> None:
+    ended: list[str] = []
+    done = threading.Event()
+
+    def slowly(connection: socket.socket) -> None:
+        try:
+            for line in connection.makefile("rb"):
+                connection.sendall(line.upper())
+                time.sleep(0.02)
+            ended.append("told of its end")
+        except OSError as error:
+            ended.append(type(error).__name__)
+        done.set()
+
+    with tcp(slowly) as port:
+        got = ask(port, drive)
+        assert done.wait(5)
+    assert (got["ok"], got["protocol"], ended) == (True, "tcp", ["told of its end"])
 
 
 @pytest.mark.parametrize("name", ["drive_http.py", "drive_tcp.py"])
