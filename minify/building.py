@@ -25,6 +25,7 @@ from minify.outputs import Product
 from minify.plan import make_plan
 from minify.runs.kit import prepare_kit
 from minify.runs.trial import Stage
+from minify.workspace import remember_image
 
 T = TypeVar("T")
 THREADS = 6
@@ -101,6 +102,11 @@ class Building:
             finally:
                 for image_id in self.saved:  # those that got a name stay
                     self.bench.engine.remove_image(image_id)
+
+    def note_saved(self, image_id: str) -> None:
+        """Note an image that has no name yet: it does not outlive us, whatever ends us."""
+        remember_image(self.bench.run, image_id)
+        self.saved.append(image_id)
 
     def none_watched(self) -> None:
         """Say that no run is traced (any more): nobody has to wait for it."""

@@ -17,7 +17,6 @@ from minify.policies.rules import Rule, flag_rules, load_packs
 from minify.resolve import Rules, resolve
 from minify.steps import step
 from minify.tree import content_bytes
-from minify.workspace import remember_image
 
 
 def make(it: Building, evidence: Evidence) -> Made:
@@ -32,13 +31,11 @@ def make(it: Building, evidence: Evidence) -> Made:
         labels = {SOURCE_LABEL: it.loaded.image.digest, VERSION_LABEL: __version__}
         output = pack(it.loaded, keep, parts, folder, it.options.epoch, labels)
         # Noted before: it may be there although we are interrupted before we hear of it.
-        remember_image(it.bench.run, output.digest)
-        it.saved.append(output.digest)
+        it.note_saved(output.digest)
         with step("Saving", engine=it.bench.engine.name):
             image_id = it.bench.engine.save(output)
         if image_id != output.digest:
-            remember_image(it.bench.run, image_id)
-            it.saved.append(image_id)
+            it.note_saved(image_id)
     layout = it.spawn(lambda: lay_out(it.bench, output)).result if it.compressed else None
     return Made(keep, Product(output, image_id, layout))
 

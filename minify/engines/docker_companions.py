@@ -105,10 +105,10 @@ def _await(client: Any, container_id: str, companion: Companion) -> None:
     """Wait for the condition its dependents name; raises TraceError when it cannot come true."""
     completed = companion.condition == "service_completed_successfully"
     state: dict[str, Any] = {}
-    checks = iter((False,)) if completed else _checks(client, container_id, companion)
+    checks = _checks(client, container_id, companion)
 
     def settled() -> bool:
-        healthy = next(checks, False)
+        healthy = not completed and next(checks, True)
         state.clear()
         state.update(client.inspect_container(container_id)["State"])
         return healthy or not state["Running"]

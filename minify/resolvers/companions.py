@@ -24,6 +24,7 @@ from minify.resolvers import Need, Resolver, Scene
 from minify.resolvers.calls_text import INTERPRETERS
 from minify.resolvers.shell_data import SHELLS, WRAPPERS
 from minify.resolvers.shell_parse import first_words
+from minify.resolvers.telling import some
 from minify.tree import Tree
 
 RULE = "companions"
@@ -193,9 +194,8 @@ def _kept(
     if count:
         yield Finding(RULE, because, f"kept {count} programs: {kind.why}, {size} bytes")
     if left:
-        names = ", ".join(f"{path} ({cost} bytes)" for path, cost in left[:5])
-        more = ", ..." if len(left) > 5 else ""
-        text = f"left out {len(left)} programs ({kind.why}): {names}{more}"
+        names = some([f"{path} ({cost} bytes)" for path, cost in left])
+        text = f"left out {len(left)} programs ({kind.why}): {names}"
         yield Finding(RULE, because, text)
 
 

@@ -16,10 +16,10 @@ from functools import cached_property
 from minify.elf.cache import rows_of
 from minify.model import Entry, Finding, KeepLevel, Kind, Reason
 from minify.resolvers import Need, Resolver, Scene
+from minify.resolvers.telling import heavy
 
 RULE = "libraries"
 LIMIT = 1 << 20  # bytes of a source file
-HEAVY = 8 << 20  # a library of that many bytes is worth telling about
 SOURCE = (".py", ".rb", ".pl", ".pm", ".php", ".lua")
 OPENS = re.compile(rb"\b(?:(?:C|Py)DLL|cdll|find_library|dlopen|ffi_lib|FFI|Fiddle|ffi\.load)\b")
 SONAME = re.compile(rb"['\"]((?:/[\w+./-]{1,200}/)?lib[\w+.-]{1,100}\.so(?:\.\d+)*)['\"]")
@@ -118,5 +118,4 @@ def _opened(installed: _Installed, entry: Entry, name: str) -> Iterator[Need | F
         if there is None or there.kind is not Kind.FILE:
             continue
         yield Need(path, Reason(RULE, entry.path, f"opens {name.rstrip('*')}"))
-        if there.size > HEAVY:
-            yield Finding(RULE, path, f"kept {there.size >> 20} MB because {entry.path} names it")
+        yield from heavy(RULE, path, there, entry.path)

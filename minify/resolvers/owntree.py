@@ -21,6 +21,7 @@ from minify.policies.places import (
     weigh,
 )
 from minify.resolvers import Need, Resolver, Scene
+from minify.resolvers.telling import some
 from minify.tree import Tree, normalise
 
 RULE = "owntree"
@@ -185,7 +186,7 @@ def _keep_tree(index: _Index, scene: Scene, root: str, because: str) -> Iterator
     size = sum(e.size for e in left)
     yield Finding(RULE, root, f"kept {found.files - len(left)} files, {found.size - size} bytes")
     if left:
-        names = ", ".join(e.path for e in left[:3]) + (", ..." if len(left) > 3 else "")
+        names = some([e.path for e in left], 3)
         yield Finding(RULE, root, f"left out {len(left)} files, {size} bytes: {names}")
 
 

@@ -282,7 +282,7 @@ def _source(here: _Here, entry: Entry, *, library: bool) -> Iterator[Need | Find
         lib = posixpath.join(posixpath.dirname(entry.path), "lib")
         near = [lib, posixpath.normpath(posixpath.join(lib, "../../lib")), *sorted(found.folders)]
         tree = here.scene.tree
-        here.extra |= {f for f in map(posixpath.normpath, near) if _is_own(here, f)}
+        here.extra |= {f for f in map(posixpath.normpath, near) if _unshared(here, f)}
         here.extra -= {f for f in here.extra if tree.real(f) in here.roots}
     yield from _loads(here, entry.path, found, library=library)
 
@@ -293,7 +293,8 @@ def _is_tool(here: _Here, path: str) -> bool:
     return root is not None and path[len(root) + 1 :].partition("/")[0] in TOOLS
 
 
-def _is_own(here: _Here, folder: str) -> bool:
+def _unshared(here: _Here, folder: str) -> bool:
+    """Whether a directory is there that packages do not share."""
     tree = here.scene.tree
     return folder.startswith("/") and tree.is_dir(folder) and not is_shared(tree, folder)
 
@@ -317,5 +318,5 @@ def _loads(here: _Here, because: str, found: Loads, *, library: bool) -> Iterato
         for path in [p for p in map(posixpath.normpath, places) if tree.is_file(p)][:2]:
             yield _need(path, because, f"loads {file}")
     for name in sorted(found.folders):
-        if _is_own(here, posixpath.normpath(name)):
+        if _unshared(here, posixpath.normpath(name)):
             yield _need(posixpath.normpath(name), because, "added to @INC")

@@ -30,6 +30,7 @@ from minify.elf.loader import (
 from minify.globs import compile_globs, expand
 from minify.model import Entry, Finding, KeepLevel, Kind, Reason
 from minify.resolvers import Need, Scene
+from minify.resolvers.telling import heavy
 from minify.tree import Tree
 from minify.yamltext import parse_yaml
 
@@ -37,7 +38,6 @@ MIN_SIZE = 52
 CHUNK, OVERLAP = 4 << 20, 512
 MAX_SCAN = 512 << 20  # bytes of one file that are searched for names of libraries
 MAX_NAMES = 16 << 20  # bytes of a table of imported names
-HEAVY = 8 << 20  # a plugin of that many bytes is worth telling about
 OPENERS = (b"dlopen", b"dlmopen", b"g_module_open")  # lt_dlopen, uv_dlopen … hold the first
 ICONV = b"iconv_open\0"  # may be the end of another name: linkers merge common ends
 _SONAME = re.compile(rb"\0([\w+.@/-]{1,250}\.so(?:\.\d+)*)(?=\0)")
@@ -149,9 +149,8 @@ class PluginsResolver:
             for path in find(world, short, places, process.facts):
                 yield Need(path, Reason(self.name, entry.path, f"may dlopen {name}"))
                 there = world.tree.resolve(path).entry
-                if there is not None and there.size > HEAVY:
-                    said = f"kept {there.size >> 20} MB because {entry.path} names it"
-                    yield Finding(self.name, path, said)
+                if there is not None:
+                    yield from heavy(self.name, path, there, entry.path)
 
     def _gconv(
         self, scene: Scene, entry: Entry, process: Process, *, converts: bool

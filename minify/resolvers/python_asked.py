@@ -14,6 +14,7 @@ from minify.resolvers import Need
 from minify.resolvers import python_data as data
 from minify.resolvers.python_dist import Distribution
 from minify.resolvers.python_work import RULE, Work, need
+from minify.resolvers.telling import some
 
 EACH, ALL = 4 << 20, 16 << 20  # bytes of one distribution, and of all of these
 
@@ -30,8 +31,8 @@ def asked(work: Work, because: str) -> Iterator[Need | Finding]:
             for path in work.finder.module(site, top):
                 yield need(path, because, f"{dist.name} was installed by name")
     if left:
-        text = f"left out {len(left)} distributions installed by name: {', '.join(left[:5])}"
-        yield Finding(RULE, because, text + (", ..." if len(left) > 5 else ""))
+        text = f"left out {len(left)} distributions installed by name: {some(left)}"
+        yield Finding(RULE, because, text)
 
 
 def _unused(work: Work) -> Iterator[tuple[int, str, Distribution]]:
