@@ -23,7 +23,7 @@ APK_BASE = frozenset(
 )  # fmt: skip
 ASKED_IN = (f"{DPKG}/status", WORLD)  # where it stands which packages those are, more or less
 _NAME = re.compile(r"[\w.+-]+")
-BASE_PRIORITIES = frozenset({"required", "important"})
+APT = "dpkg:apt"  # of priority "important", and in every base image
 
 
 @dataclass(frozen=True)
@@ -48,38 +48,47 @@ class Sources:
 def sources(tree: Tree) -> Sources:
     """Read the databases of dpkg and apk; what cannot be read tells nothing."""
     found: dict[str, str] = {}
-    base: set[str] = set()
+    required, important = {APT}, set[str]()
     for fields in _dpkg(tree):
         package = f"dpkg:{fields.get('Package', '')}"
         source = fields.get("Source", fields.get("Package", "")).partition(" ")[0]
         found[package] = f"dpkg:{source}"
-        if fields.get("Essential") == "yes" or fields.get("Priority") in BASE_PRIORITIES:
-            base.add(package)
+        if fields.get("Essential") == "yes" or fields.get("Priority") == "required":
+            required.add(package)
+        elif fields.get("Priority") == "important":
+            important.add(package)
     for database in APK:
         for record in _text(tree, database).split("\n\n"):
             told = dict(line.partition(":")[::2] for line in record.split("\n"))
             if name := told.get("P"):
                 found[f"apk:{name}"] = f"apk:{told.get('o', name)}"
-    return Sources(found, frozenset(base), _asked(tree, found) - base)
+    base = frozenset(required | important) & frozenset(found)
+    return Sources(found, base, _asked(tree, found, important) - required)
 
 
-def _asked(tree: Tree, packages: Iterable[str]) -> frozenset[str]:
+def _asked(tree: Tree, packages: Iterable[str], important: set[str]) -> frozenset[str]:
     """Packages asked for by name; of dpkg none where apt left no notes."""
     lines = _text(tree, WORLD).split()
     world = {f"apk:{found[0]}" for line in lines if (found := _NAME.match(line))} - APK_BASE
     noted = list(_paragraphs(tree, AUTOMATIC))
     automatic = {f"dpkg:{f['Package']}" for f in noted if f.get("Auto-Installed") == "1"}
-    added = _added(tree) - automatic if noted else frozenset()
+    added = _added(tree, important) - automatic if noted else frozenset()
     return frozenset(packages) & (world | added)
 
 
-def _added(tree: Tree) -> frozenset[str]:
-    """Packages of dpkg that came with a layer above the base image's; all where it is one layer."""
+def _added(tree: Tree, important: set[str]) -> frozenset[str]:
+    """Packages of dpkg that came with a layer above the base image's.
+
+    Where it is one layer all but those that an ordinary base has: logrotate and ps are of them, so
+    they count where somebody added them for certain.
+    """
     lists = ((package, tree.resolve(path).entry) for package, path in dpkg_lists(tree))
     found = {package: entry.layer for package, entry in lists if entry is not None}
     base = min(found.values(), default=0)
     several = any(layer != base for layer in found.values())
-    return frozenset(p for p, layer in found.items() if layer != base or not several)
+    if not several:
+        return frozenset(found) - important
+    return frozenset(p for p, layer in found.items() if layer != base)
 
 
 def _dpkg(tree: Tree) -> Iterator[dict[str, str]]:

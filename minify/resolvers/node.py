@@ -240,7 +240,7 @@ class _Work(Answered):
 
     def _installed(self, entry: Entry, root: str) -> Iterator[Need | Finding]:
         tree = self.scene.tree
-        if root.rpartition("/")[2] in data.BUILDERS:
+        if _package_name(root) in data.BUILDERS:
             return
         if self.once(f"whole {root}") and tree.is_dir(root):
             lines = [f"{root}/package.json"] if tree.is_file(f"{root}/package.json") else []
@@ -284,6 +284,13 @@ class _Work(Answered):
     def _typed(self) -> bool:
         """Whether TypeScript is run as it stands, so that its declarations may be read."""
         return any(p.endswith((".ts", ".mts", ".cts", ".tsx")) for p in self.scene.touched)
+
+
+def _package_name(root: str) -> str:
+    """A package's name by its folder, the scope included: `@npmcli/node-gyp` is not `node-gyp`."""
+    above, _, name = root.rpartition("/")
+    scope = above.rpartition("/")[2]
+    return f"{scope}/{name}" if scope.startswith("@") else name
 
 
 def _need(path: str, because: str, detail: str) -> Need:

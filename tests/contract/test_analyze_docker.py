@@ -19,7 +19,7 @@ WASTEFUL = SERVICE.replace(
 
 def told(home: Path, *argv: str) -> dict[str, Any]:
     done = minify("analyze", *argv, "--json", home=home)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     return dict(json.loads(done.stdout))
 
 

@@ -111,7 +111,7 @@ def test_the_report_tells_all(built: Path) -> None:
 def test_the_same_input_gives_the_same_digest(built: Path, tmp_path: Path) -> None:
     first = inspect(OUT)["Id"]
     done = minify("build", NAME, "--fresh", home=tmp_path)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     assert inspect(OUT)["Id"] == first
 
 
@@ -133,14 +133,14 @@ def test_a_lock_rebuilds_without_tracing(built: Path) -> None:
     first = inspect(OUT)["Id"]
     assert minify("lock", NAME, "-o", "minify.lock", home=built).returncode == 0
     done = minify("build", NAME, "--from-lock", "minify.lock", home=built)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     assert inspect(OUT)["Id"] == first
 
 
 def test_evidence_of_several_runs_unites(built: Path) -> None:
     for name, extra in (("a", []), ("b", ["--http-probe", "GET /file"])):
         done = minify("trace", NAME, "-o", f"{name}.json", *extra, home=built)
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == 0, done.stdout + done.stderr
     argv = ["build", NAME, "--keep-level", "exact", "--evidence", "a.json"]
     assert minify(*argv, home=built).returncode == 0
     assert "app/data/one.txt" not in listed(OUT)
@@ -256,7 +256,7 @@ def test_killed_hard_the_next_run_cleans_up(service: str, tmp_path: Path) -> Non
     child.wait()
     assert mine()
     done = minify("gc", home=tmp_path)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     assert mine() == []
     assert not list((tmp_path / "home").glob("runs/*"))
     assert docker("images", "-q", "minify-test-killed:1") == ""
@@ -266,7 +266,7 @@ def test_a_service_that_ends_is_no_service(service: str, tmp_path: Path) -> None
     argv = ["build", service, "--tag", "minify-test-ended:1", "--force"]
     done = minify(*argv, "--", "perl", "-e", "exit 0", home=tmp_path)
     docker("rmi", "-f", "minify-test-ended:1", check=False)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     assert "ended by itself before any exposed port opened" in done.stdout
     asked = minify(*argv, "--tcp-probe", "8080", "--", "perl", "-e", "exit 0", home=tmp_path)
     assert asked.returncode == 6

@@ -432,7 +432,7 @@ def test_the_step_of_the_action(service: str, clone: Path) -> None:
         assert "SHRUNK_FAILED_GATES=1" in (clone / "output").read_text()
         assert "1 of 2 gates failed" in (clone / "summary").read_text()
         done = step_run(clone, argv, **{**inputs, "SHRINK_ARGS": "", "MINIFY_REQUIRE": ""})
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == 0, done.stdout + done.stderr
         assert f"SHRUNK_IMAGE={tag}\n" in (clone / "output").read_text()
     finally:
         docker("rmi", "--force", tag, check=False)

@@ -64,7 +64,7 @@ def test_dependencies_come_up_for_each_trial_and_go_again(tmp_path: Path) -> Non
     ):
         try:
             done = minify("build", "--tag", "minify-compose:min", home=tmp_path, WORD="bonjour")
-            assert done.returncode == 0, done.stderr
+            assert done.returncode == 0, done.stdout + done.stderr
             assert "no difference" in done.stdout
         finally:
             docker("rmi", "--force", "minify-compose:min", check=False)

@@ -99,7 +99,7 @@ def test_rootless(tmp_path_factory: pytest.TempPathFactory) -> None:
         pytest.skip("user namespaces are switched off")
     if "ModuleNotFoundError" in done.stderr or "PermissionError" in done.stderr:
         pytest.skip(f"this checkout cannot be read by another user: {done.stderr.splitlines()[-1]}")
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     seen = json.loads(done.stdout)
     assert seen["rootless"] and seen["ended"] and seen["owner"] == 1000
     log = seen["log"]

@@ -43,7 +43,7 @@ int main(void) {
 
 def docker(*argv: str) -> str:
     done = subprocess.run(["docker", *argv], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout.strip()
 
 

@@ -54,7 +54,7 @@ def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
 def ask(podman: list[str], *argv: str) -> str:
     local = podman[: podman.index("--url")]
     done = subprocess.run([*local, *argv], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout.strip()
 
 

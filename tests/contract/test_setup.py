@@ -34,7 +34,7 @@ def with_own_engine(*argv: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 def test_scripts_parse_and_stop_on_errors(script: Path) -> None:
     done = subprocess.run(["bash", "-n", str(script)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     assert "set -euo pipefail" in script.read_text()
     assert os.access(script, os.X_OK)
 
@@ -80,7 +80,7 @@ docker ps --quiet | wc -l
 cat /sys/class/net/$at/address
 """
     done = with_own_engine("bash", "-c", script)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     before_run, running, after_run = done.stdout.split()
     assert running == "1"
     # Else containers that are connected lose the host whenever another one comes or goes.
@@ -116,5 +116,5 @@ def test_the_base_image_is_made_once() -> None:
     if not before:
         pytest.skip("no debian:bookworm-slim here yet; make test makes it")
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     assert subprocess.run(inspect, capture_output=True).stdout == before

@@ -31,7 +31,7 @@ def test_each_case_is_a_run_and_all_are_kept_and_compared(tmp_path: Path) -> Non
     (tmp_path / "minify.yaml").write_text(CASES)
     try:
         done = minify("build", "--report", "r.json", home=tmp_path)
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == 0, done.stdout + done.stderr
         report = json.loads((tmp_path / "r.json").read_text())
         report = report.get("value", report)
         answers = {d["drive"]: (d["ok"], d["status"]) for d in report["drives"]}
@@ -76,7 +76,7 @@ def test_the_users_own_tests_are_run_against_the_container(tmp_path: Path) -> No
     with image("minify-own-tests", DOCKERFILE, **{"app.pl": SERVER}):
         (tmp_path / "minify.yaml").write_text("image: minify-own-tests\n")
         done = minify("trace", "--", "python3", "t.py", "/a", home=tmp_path, MINE="1")
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == 0, done.stdout + done.stderr
         assert (tmp_path / "evidence.json").is_file()
         done = minify(
             "trace", "minify-own-tests", "--run", "python3 t.py /b", home=tmp_path, MINE="2"
@@ -87,7 +87,7 @@ def test_the_users_own_tests_are_run_against_the_container(tmp_path: Path) -> No
 
 def test_words_after_dashes_are_the_containers_where_an_image_is_named(tmp_path: Path) -> None:
     done = minify("build", BASE, "--dry-run", "--entrypoint", "echo", "--", "hi", home=tmp_path)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     plan = json.loads(done.stdout)["value"]
     assert (plan["argv"], plan["cases"]) == (["hi"], [])
 
@@ -96,12 +96,12 @@ def test_what_init_writes_can_be_built_from_at_once(tmp_path: Path) -> None:
     with image("minify-init", DOCKERFILE, **{"app.pl": SERVER}):
         try:
             done = minify("init", "minify-init", home=tmp_path)
-            assert done.returncode == 0, done.stderr
+            assert done.returncode == 0, done.stdout + done.stderr
             text = (tmp_path / "minify.yaml").read_text()
             assert "listening on 8080" in text
             assert "GET :8080/" in text
             assert minify("init", "minify-init", home=tmp_path).returncode == 2  # not over a file
             done = minify("build", "--tag", "minify-init:min", home=tmp_path)
-            assert done.returncode == 0, done.stderr
+            assert done.returncode == 0, done.stdout + done.stderr
         finally:
             docker("rmi", "--force", "minify-init:min", check=False)

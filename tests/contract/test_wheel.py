@@ -28,11 +28,11 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert run(["git", "clone", "--quiet", str(ROOT), str(source)]).returncode == 0
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
     done = run([*pip, "wheel", "--no-deps", "-w", str(folder), str(source)])
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     wheel = next(folder.glob("*.whl"))
     target = folder / "site"
     done = run([*pip, "install", "--no-deps", "--target", str(target), str(wheel)])
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     return target
 
 
