@@ -159,7 +159,7 @@ def _of_program(index: _Index, entry: Entry) -> Iterable[Need]:
     known = index.scene.tree.facts("calls:program")
     if entry.path not in known:
         data = index.scene.tree.read(entry.path)
-        named = ((name, True) for name in calls_go.commands(data))
+        named = ((name, True) for name in calls_go.commands(data, index.find))
         known[entry.path] = frozenset((*calls_program.commands(data), *named))
     for name, sure in sorted(known[entry.path]):
         found = index.find(name)

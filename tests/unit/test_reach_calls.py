@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import pytest
@@ -117,27 +117,50 @@ def go_elf(body: bytes) -> bytes:
     return head + body
 
 
-def go_program(calls: Mapping[str, int], *, stack: bool = False) -> bytes:
-    """A program whose code passes each constant to the function with that number."""
-    strings = "".join(calls).encode()
-    code, size = bytearray(), 20 + 9 * stack
+# How Go compilers pass a constant: code before LEA, LEA, code after; LLLL is its length.
+GO_FORMS = {
+    "first, before Go 1.17": (b"", b"\x48\x8d\x05", b"\x48\x89\x04\x24\x48\xc7\x44\x24\x08LLLL"),
+    "first": (b"", b"\x48\x8d\x05", b"\xbbLLLL"),
+    "first, length before": (b"\xbbLLLL", b"\x48\x8d\x05", b""),
+    "first, length shared": (b"\xbfLLLL\x48\x89\xfe", b"\x48\x8d\x05", b"\x48\x89\xf3"),
+    "after one": (b"", b"\x48\x8d\x1d", b"\xb9LLLL"),
+    "after one, length before": (b"\xb9LLLL", b"\x48\x8d\x1d", b""),
+    "after two": (b"", b"\x48\x8d\x0d", b"\xbfLLLL"),
+    "after two, length before": (b"\xbfLLLL", b"\x48\x8d\x0d", b""),
+    "after two, length shared": (b"\x41\xb8LLLL\x4d\x89\xc1", b"\x48\x8d\x0d", b"\x4c\x89\xc7"),
+    "after three": (b"", b"\x48\x8d\x3d", b"\xbeLLLL"),
+    "after four": (b"", b"\x48\x8d\x35", b"\x41\xb8LLLL"),
+    "after four, length before": (b"\x41\xb8LLLL", b"\x48\x8d\x35", b""),
+    # MOV R10D, length; CMOVE RBX, R10; LEA R11, address; CMOVE RAX, R11
+    "by default": (b"\x41\xbaLLLL\x49\x0f\x44\xda", b"\x4c\x8d\x1d", b"\x49\x0f\x44\xc3"),
+    # MOV ECX, length; CMOVE RDI, RCX; MOV RCX, [RSP+0x40]; LEA RDX, address; CMOVE RCX, RDX
+    "by default, reloaded": (b"\xb9LLLL\x48\x0f\x44\xf9\x48\x8b\x4c\x24\x40",
+                             b"\x48\x8d\x15", b"\x48\x0f\x44\xca"),
+}  # fmt: skip
+
+
+def go_program(calls: Iterable[tuple[str, str, int]], between: bytes = b"") -> bytes:
+    """A program whose code passes each constant in a form to the function at that place."""
+    calls = list(calls)
+    texts = "".join(dict.fromkeys(text for text, _, _ in calls)).encode()
+    code, size = bytearray(), 30 + len(between)
     at = len(go_elf(b"")) - len(GO_MARK)
-    length = size * len(calls)
-    for number, (text, function) in enumerate(calls.items()):
-        here = at + number * size
-        target = at + length + strings.index(text.encode())
-        code += b"\x48\x8d\x05" + struct.pack("<i", target - (here + 7))
-        code += b"\x48\x89\x04\x24\x48\xc7\x44\x24\x08" if stack else b"\xbb"
-        code += struct.pack("<I", len(text))
-        code += b"\x90" * (here + size - 5 - at - len(code))
-        code += b"\xe8" + struct.pack("<i", function - (here + size))
-    return go_elf(bytes(code) + strings)
+    for number, (text, form, function) in enumerate(calls, 1):
+        before, lea, after = (
+            part.replace(b"LLLL", struct.pack("<I", len(text))) for part in GO_FORMS[form]
+        )
+        next_code = at + len(code) + len(before) + 7
+        target = at + size * len(calls) + texts.index(text.encode())
+        code += before + lea + struct.pack("<i", target - next_code) + after + between
+        code += b"\x90" * (number * size - 5 - len(code))
+        code += b"\xe8" + struct.pack("<i", function - (at + number * size))
+    return go_elf(bytes(code) + texts + bytes(10000))
 
 
-@pytest.mark.parametrize("stack", [False, True])
-def test_commands_that_a_go_program_passes_to_a_function(stack: bool) -> None:
-    calls = {"convert": 9000, "sh": 9000, "tr": 7000, "not found: %q": 7000, "find": 8000}
-    data = go_program(calls, stack=stack)
+@pytest.mark.parametrize("form", GO_FORMS)
+def test_commands_that_a_go_program_passes_to_a_function(form: str) -> None:
+    given = {"convert": 9008, "sh": 9008, "tr": 7008, "not found: %q": 7008, "find": 8000}
+    data = go_program((text, form, function) for text, function in given.items())
     listed = {"/var/lib/dpkg/info/x.list": "/usr/bin/theirs\n", "/usr/bin/theirs": Exec(data)}
     # `tr` is handed to a function that takes sentences too
     assert called({**listed, "/app/server": Exec(data)}, "/app/server") == {"convert", "sh", "find"}
@@ -151,21 +174,55 @@ def test_commands_that_a_go_program_passes_to_a_function(stack: bool) -> None:
         assert called({**listed, "/app/server": Exec(data[:cut])}, "/app/server") == set()
 
 
-def test_of_a_shell_that_a_go_program_starts_its_text_is_read() -> None:
+def go_calls(*calls: tuple[str, str, int], between: bytes = b"") -> set[str]:
+    files = {"/var/lib/dpkg/info/x.list": "/usr/bin/find\n",
+             "/app/server": Exec(go_program(calls, between))}  # fmt: skip
+    return called(files, "/app/server")
+
+
+def test_each_argument_of_a_go_function_is_judged_alone() -> None:
+    passed = [("git", "after two", 9008), ("no such thing", "first", 9008)]
+    assert go_calls(*passed) == {"git"}
+    assert go_calls(*passed, ("a message", "after two", 9008)) == set()
+
+
+def test_words_that_a_go_program_uses_for_something_else_are_no_commands() -> None:
+    headers = ("Accept", "Age", "ETag", "Host")
+    as_second = [(text, "after one", 9008) for text in headers]
+    assert go_calls(("date", "after one", 9008), *as_second) == set()
+    assert go_calls(("date", "after one", 9008), *as_second[1:]) == {"date"}
+    as_first = [(text, "first", 9008) for text in headers]  # tools that this image does without
+    assert go_calls(("date", "first", 9008), *as_first) == {"date"}
+
+
+def test_the_function_that_a_go_program_calls_is_the_next_one() -> None:
+    passed = [("git", "first", 9008), ("in the way", "first", 7008)]
+    number = b"\xb9\xe8\0\0\0"  # MOV ECX, 0xE8: no call, though one of its bytes is
+    assert go_calls(*passed, between=number) == {"git"}
+    assert go_calls(*passed, between=b"\xff\xd1") == set()  # CALL RCX
+
+
+@pytest.mark.parametrize(
+    ("lea_slice", "mov_slice"),
+    [(b"\x48\x8d\x15", b"\x48\x89\x54"), (b"\x4c\x8d\x0d", b"\x4c\x89\x4c")],  # RDX, R9
+)
+def test_of_a_shell_that_a_go_program_starts_its_text_is_read(
+    lea_slice: bytes, mov_slice: bytes
+) -> None:
     # exec.Command("sh", "-c", "id | tr a b"), as Go 1.19 compiles it
     texts = [b"-c", b"id | tr a b", b"sh"]
     size, at = 65, 64 + 56
     places = [at + size + len(b"".join(texts[:n])) for n in range(3)]
 
-    def lea(register: bytes, text: int, here: int) -> bytes:
-        return b"\x48\x8d" + register + struct.pack("<i", places[text] - (at + here + 7))
+    def lea(code: bytes, text: int, here: int) -> bytes:
+        return code + struct.pack("<i", places[text] - (at + here + 7))
 
-    code = lea(b"\x15", 0, 0) + b"\x48\x89\x54\x24\x60\x48\xc7\x44\x24\x68\x02\0\0\0"
-    code += lea(b"\x15", 1, 21) + b"\x48\x89\x54\x24\x70\x48\xc7\x44\x24\x78\x0b\0\0\0"
-    code += b"\xbf\x02\0\0\0\x48\x89\xfe" + lea(b"\x05", 2, 50)
-    code += b"\x48\x89\xf3\xe8" + b"\x00\x10\0\0"
+    code = lea(lea_slice, 0, 0) + mov_slice + b"\x24\x60\x48\xc7\x44\x24\x68\x02\0\0\0"
+    code += lea(lea_slice, 1, 21) + mov_slice + b"\x24\x70\x48\xc7\x44\x24\x78\x0b\0\0\0"
+    code += b"\xbf\x02\0\0\0\x48\x89\xfe" + lea(b"\x48\x8d\x05", 2, 50)
+    code += b"\x48\x89\xf3\xe8" + struct.pack("<i", 0x200 - (at + size))
     assert len(code) == size
-    program = go_elf(code + b"".join(texts))
+    program = go_elf(code + b"".join(texts) + bytes(0x200))
     listed = {"/var/lib/dpkg/info/x.list": "/usr/bin/find\n"}
     found = called({**listed, "/app/server": Exec(program)}, "/app/server")
     assert found == {"sh", "id", "tr"}
