@@ -28,6 +28,14 @@ _TOKENS = re.compile(
 )
 
 
+# The container's own address, its gateway's and its companions', and the hardware address that
+# Docker derives from it (RFC 1918): the engine gives them out as they are free.
+_PLACES = re.compile(
+    r"(?<![\d.])(?:10\.\d{1,3}|172\.(?:1[6-9]|2\d|3[01])|192\.168)\.\d{1,3}\.\d{1,3}(?!\.?\d)"
+    r"|\b02:42(?::[0-9a-f]{2}){4}\b"
+)
+
+
 STREAM = "reply"  # what a service that does not speak HTTP said to an HTTP request
 _TROUBLE = re.compile(
     r"error|warn|fail|fatal|panic|crit|emerg|exception|traceback|cannot|can't|could not|unable"
@@ -40,6 +48,11 @@ def shape(text: str) -> str:
     """Blank out what varies from run to run."""
     text = _TOKENS.sub("#", text)
     return re.sub(r"#+(?:[.:,]#+)*", "#", _VOLATILE.sub("#", _NAMES.sub("@", text)))
+
+
+def anywhere(text: str) -> str:
+    """Blank out the addresses that an engine gave to containers of this run."""
+    return _PLACES.sub("(address)", text)
 
 
 @dataclass(frozen=True)
@@ -125,7 +138,7 @@ def _of(
 ) -> Callable[[Behaviour], str | None]:
     def field(behaviour: Behaviour) -> str | None:
         found = _find(behaviour, *key)
-        return None if found is None else get(found)
+        return None if found is None else anywhere(get(found))
 
     return field
 

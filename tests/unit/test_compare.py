@@ -146,3 +146,20 @@ def test_session_names_in_brackets_are_no_words() -> None:
     assert shape("start log_id=16lwoy4W000 v=a") == shape("start log_id=abc v=a")
     assert shape("request 9fKw2LmQx1 done") == shape("request aB3dE5gH7j done")
     assert shape("status=valid") != shape("status=invalid")
+
+
+def test_addresses_that_the_engine_gave_out_are_equal() -> None:
+    def place(address: str) -> Behaviour:
+        return run(
+            seen(
+                f"I am {address} (02:42:ac:11:00:{address[-1:]:0>2}), asked by 10.9.8.1:80",
+                headers=(("location", f"http://{address}:80/x"),),
+            )
+        )
+
+    # The originals got the same one by chance, one after the other; the copy ran beside another.
+    assert verdict(place("172.17.0.2"), place("172.17.0.2"), place("172.17.0.3")) == []
+    assert verdict(place("10.1.2.3"), place("10.1.2.3"), place("192.168.7.15")) == []
+    for other in ("8.8.8.8", "172.32.0.2", "10.1.2.3.4"):  # no private address (RFC 1918)
+        found = verdict(place("10.1.2.3"), place("10.1.2.3"), place(other))
+        assert found == [("GET /", "body"), ("GET /", "header location")]
