@@ -20,6 +20,7 @@ TICK = 0.01  # seconds between two looks
 TICKS = os.sysconf("SC_CLK_TCK")  # of processor time, in a second
 QUIET = 0.15  # seconds without processor time that count as idle
 _LISTEN = b"0A"  # TCP_LISTEN as /proc/net/tcp writes it
+MOST_COMMANDS = 100
 STALE = 0.2  # seconds for which a list of ports is believed while their number is the same
 HELD = 0.1  # seconds for which a connection is looked at: one that a service took stays open
 SETTLED = 1.0  # seconds of idleness after which a container that never listens is taken as up
@@ -175,6 +176,19 @@ def cpu_seconds(pid: int) -> float:
             fields = _read(f"/proc/{one}/stat").rpartition(b")")[2].split()
             ticks += int(fields[11]) + int(fields[12])  # utime and stime
     return ticks / TICKS
+
+
+def command_lines(pid: int) -> frozenset[tuple[str, ...]]:
+    """The command lines of the container's processes (proc(5), cmdline), the first MOST_COMMANDS.
+
+    What an entrypoint script starts at last is told by nothing else.
+    """
+    found: set[tuple[str, ...]] = set()
+    for one in processes(pid)[:MOST_COMMANDS]:
+        with contextlib.suppress(OSError):
+            text = _read(f"/proc/{one}/cmdline").rstrip(b"\0").decode("utf-8", "surrogateescape")
+            found.add(tuple(text.split("\0")))
+    return frozenset(found - {("",)})
 
 
 def handles_signal(pid: int, number: int) -> bool:

@@ -30,6 +30,7 @@ from minify.model import (
 from minify.probe import Probe
 from minify.ready import QUIET, cpu_seconds, listening, pause, wait_until
 from minify.run import TimedOutError, run, users_environment
+from minify.runs.silent import patiently
 
 # Headers that are part of what an answer means; the rest (dates, ids, server builds) is not.
 CHOSEN_HEADERS = frozenset(
@@ -99,7 +100,7 @@ def play(container: Container, drives: Sequence[Drive], tools: Tools) -> Iterato
                 for drive in batch:
                     yield from _find(container, drive, tools.probes[kind])
             else:
-                yield from _network(container, list(batch), tools.probes[kind])
+                yield from _asked(container, list(batch), tools.probes[kind])
 
 
 def _beside(container: Container, drive: Drive, tools: Tools, began: float) -> Observation:
@@ -110,6 +111,16 @@ def _beside(container: Container, drive: Drive, tools: Tools, began: float) -> O
         return _run(container, drive, tools.ports)
     assert isinstance(drive, SignalDrive)
     return _signal(container, drive)
+
+
+def _asked(container: Container, drives: Sequence[Any], probe: Probe) -> Iterator[Observation]:
+    """Send a batch, and again what a service that is still being loaded did not answer."""
+    known = {(drive.id, drive.port): drive for drive in drives}
+
+    def again(seen: Observation) -> Observation:
+        return next(_network(container, [known[seen.drive, seen.port]], probe))
+
+    yield from patiently(container, _network(container, drives, probe), again)
 
 
 def _network(container: Container, drives: Sequence[Any], probe: Probe) -> Iterator[Observation]:

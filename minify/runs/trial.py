@@ -24,6 +24,7 @@ from minify.probe import Probe, probing
 from minify.ready import (
     Ready,
     Wanted,
+    command_lines,
     cpu_seconds,
     handles_signal,
     listening,
@@ -32,12 +33,14 @@ from minify.ready import (
     wait_until,
 )
 from minify.runs.drive import Tools, expand, play, program_of
-from minify.runs.kit import Kit
+from minify.runs.kit import MOUNT, Kit
+from minify.runs.silent import silent_ports
 from minify.runs.watch import INSIDE, Seen, Watching, watching
 
 SETTLE = 0.1  # seconds of idleness after the last drive before the stop
 NOT_FILES = ("/proc", "/sys", "/dev", INSIDE)
 LOG_TAIL = 12
+SILENT = "only that it is open was compared; give a request that it answers (minify build --help)"
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ def run_trial(stage: Stage, image: Image, plan: Plan, name: str) -> Trial:
             stage.driven()
             _settle(container)
         ports = _listened(container) or ready.ports
+        running = _running(container) if plan.watch is not Watch.NONE else frozenset()
         exit_code = _stop(container, plan, image)
         behaviour = Behaviour(
             observations=observations,
@@ -99,8 +103,11 @@ def run_trial(stage: Stage, image: Image, plan: Plan, name: str) -> Trial:
     notes = seen.notes | frozenset(stage.engine.notes)
     if behaviour.exited_alone and _wanted(plan, image).expected:
         notes |= {"it ended by itself before any exposed port opened: no probe was played"}
+    if mute := silent_ports(observations):
+        notes |= {f"nothing was answered on port {', '.join(map(str, mute))}: {SILENT}"}
     seen = replace(seen, notes=notes)
-    return Trial(_evidence(image, plan, seen, behaviour), behaviour)
+    evidence = _evidence(image, plan, seen, behaviour)
+    return Trial(replace(evidence, argvs=evidence.argvs | running), behaviour)
 
 
 def _network_probes(
@@ -174,6 +181,12 @@ def _listened(container: Container) -> tuple[int, ...]:
     """The ports now that all drives were played: when it was ready not all may have been open."""
     pid = container.pid
     return listening(pid) if pid is not None else ()
+
+
+def _running(container: Container) -> frozenset[tuple[str, ...]]:
+    """The command lines of what runs in it, less the kit's."""
+    lines = command_lines(container.pid) if container.pid is not None else ()
+    return frozenset(line for line in lines if not line[0].startswith(MOUNT))
 
 
 def _observe(container: Container, plan: Plan) -> None:

@@ -170,3 +170,14 @@ def server_address_of_nobody() -> tuple[str, int]:
     with socket.create_server(("127.0.0.1", 0)) as server:
         address: tuple[str, int] = server.getsockname()
         return address
+
+
+def test_command_lines_of_what_runs() -> None:
+    argv = ["sh", "-c", "sleep 30 & wait", "a name with blanks"]
+    with subprocess.Popen(argv, start_new_session=True) as shell:
+        try:
+            assert ready.wait_until(lambda: len(ready.command_lines(shell.pid)) == 2, 5)
+            assert ready.command_lines(shell.pid) == {tuple(argv), ("sleep", "30")}
+        finally:
+            os.killpg(shell.pid, signal.SIGKILL)
+    assert ready.command_lines(shell.pid) == frozenset()
