@@ -25,7 +25,7 @@ def targets(tree: Tree) -> Mapping[str, frozenset[str]]:
     for path, entry in tree.entries.items():
         if path.endswith(RECORD) and entry.kind is Kind.FILE:
             base, _, name = path.removesuffix("/RECORD").rpartition("/")
-            if base and base.rpartition("/")[2] not in NAMED:
+            if base.rpartition("/")[2] not in NAMED and base and _installed(tree, base, path):
                 tops[base] |= {name, *_recorded(tree, path)}
     return {base: _present(tree, base, names) for base, names in tops.items()}
 
@@ -46,11 +46,28 @@ def own_modules(tree: Tree) -> frozenset[str]:
     return frozenset(found)
 
 
+def _text(tree: Tree, record: str) -> str:
+    return tree.read(record, LIMIT).decode("utf-8", "replace")
+
+
 def _recorded(tree: Tree, record: str) -> set[str]:
     """First parts of the paths in a RECORD: modules and packages beside it."""
-    text = tree.read(record, LIMIT).decode("utf-8", "replace")
-    firsts = {line.partition(",")[0].partition("/")[0] for line in text.splitlines()}
+    lines = _text(tree, record).splitlines()
+    firsts = {line.partition(",")[0].partition("/")[0] for line in lines}
     return firsts - {"", "..", "__pycache__"}
+
+
+def _installed(tree: Tree, base: str, record: str) -> bool:
+    """Whether source that a RECORD names is there.
+
+    Programs frozen by PyInstaller have a distribution's metadata and its shared objects beside
+    them, the modules in an archive of their own: that folder is the application.
+    """
+    names = (line.partition(",")[0] for line in _text(tree, record).splitlines())
+    sources = [name for name in names if name.endswith(".py")]
+    return not sources or any(
+        tree.resolve(f"{base}/{name}{end}").entry for name in sources for end in ("", "c")
+    )
 
 
 def _from_sources(text: bytes) -> bool:

@@ -210,6 +210,9 @@ def _call(index: _Index, entry: Entry, name: str, *, library: bool) -> Iterable[
     if key in index.done or (library and name.rpartition("/")[2] in TOOLS):
         return
     index.done.add(key)
+    wrapper, _, name = name.rpartition(" ")
+    if wrapper and index.find(wrapper) is None:
+        return
     found = index.find(name)
     if found is not None and (not library or index.installed(found)):
         yield Need(found, Reason(RULE, entry.path, f"starts {name}"))

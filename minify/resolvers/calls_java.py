@@ -37,4 +37,5 @@ def _of_class(data: bytes) -> Iterator[tuple[str, bool]]:
         return
     for text in literals(data):
         if len(text) <= 500:
-            yield from ((word, word == text) for word in of_literal(text) if NAME.fullmatch(word))
+            words = (w for w in of_literal(text) if NAME.fullmatch(w.rpartition(" ")[2]))
+            yield from ((word, word == text) for word in words)

@@ -44,6 +44,7 @@ INTERPRETERS = (
 LITERAL = re.compile(rb"(['\"`])((?:\\.|(?!\1)[^\\\n]){1,500})\1")
 QUOTED = re.compile(rb"(?:\bqx|%x)\s*[{(\[|/!<]([^\n]{1,500}?)[})\]|/!>]")  # Perl's, Ruby's
 LISTED = re.compile(rb"(?:%w|\bqw)\s*[\[({/<|]\s*([\w./+-]{1,100})")
+OTHERS = frozenset({"sudo", "doas", "pkexec"})  # text for people has them, too
 NAME = re.compile(r"/?[A-Za-z0-9_\[][\w.+/-]{0,99}")
 
 
@@ -77,7 +78,11 @@ def words(text: bytes) -> Iterator[str]:
 
 
 def of_literal(value: str, depth: int = 0) -> Iterator[str]:
-    """Words of one literal that may be commands: the whole of it, or where a shell runs some."""
+    """Words of one literal that may be commands: the whole of it, or where a shell runs some.
+
+    What is to be run as somebody else has that command before it: `sudo apt` is nothing where there
+    is no sudo.
+    """
     value = value.strip(" \t|<>&").replace("\\n", "\n").replace('\\"', '"')
     if NAME.fullmatch(value):
         yield value
@@ -86,4 +91,6 @@ def of_literal(value: str, depth: int = 0) -> Iterator[str]:
         if NAME.fullmatch(word):
             yield word
             if word.rpartition("/")[2] in WRAPPERS | {"sh", "bash"} and depth == 0:
-                yield from (w for w in re.split(r"[\s'\"]+", value) if NAME.fullmatch(w))
+                others = (w for w in re.split(r"[\s'\"]+", value) if NAME.fullmatch(w))
+                by = f"{word} " if word in OTHERS else ""
+                yield from (f"{by}{other}" for other in others if other != word)

@@ -224,7 +224,7 @@ def _as_far(index: _Index, path: str) -> str:
             ends = range(len(name) - 1, SHORTEST - 1, -1)
             fits = (f"{at}/{name[:end]}" for end in ends)
             at = next((p for p in fits if tree.resolve(p).entry is not None), at)
-            return path if index.shared(at or "/") else at
+            return path if tree.is_dir(at or "/") and index.shared(at or "/") else at
         at = f"{at}/{name}"
     return at
 
@@ -381,6 +381,8 @@ def _named_folder(index: _Index, entry: Entry, path: str, found: Entry) -> Itera
     weight = index.weigh(found.path)
     limits = index.places.limits
     most = limits["named_bytes" if entry.path in index.touched else "named_unseen_bytes"]
+    if index.authored(entry.path) and index.own(found.path):  # plug-ins, put there by the author
+        most = max(most, limits["named_unseen_bytes"])
     if found.path in index.used:  # and something of it was read: error pages in another language
         most = max(most, limits["beside_bytes"])
     if not weight.within(most, limits["named_files"]):

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 
 from minify.folders import is_shared
+from minify.globs import expand
 from minify.model import DEFAULT_PATH, Entry, Finding, KeepLevel, Kind, Reason
+from minify.policies.places import load_places
 from minify.resolvers import Need, Resolver, Scene
 from minify.resolvers.shell_data import (
     AFTER_OPTION,
-    BUILTINS,
     CARRIERS,
     INSIDE,
     SHELLS,
@@ -25,36 +25,22 @@ from minify.resolvers.shell_data import (
     WRAPPERS,
 )
 from minify.resolvers.shell_jobs import is_table, parts, read_table
-from minify.resolvers.shell_parse import Command, Names, first_words, initial, read_script
+from minify.resolvers.shell_offers import BASICS, PROFILES, logs_in, offered, runs_mounted
+from minify.resolvers.shell_parse import Command, first_words, read_script
+from minify.resolvers.shell_reading import (
+    DIR_BYTES,
+    DIR_FILES,
+    RULE,
+    Reading,
+    begin,
+    find_files,
+    is_builtin,
+    lookup,
+)
 from minify.syntax import LIMIT
-from minify.tree import glob_regex
 
-RULE = "shell"
 Words = tuple[tuple[str, ...], ...]  # of each word of a command, everything it may be
 DEEPEST = 8  # scripts sourcing scripts, strings within strings
-DIR_FILES, DIR_BYTES = 200, 1024 * 1024  # a directory a script works on is kept up to this
-
-
-@dataclass
-class _Reading:
-    """One script being read, with everything it sources."""
-
-    scene: Scene
-    because: str
-    shell: str
-    names: Names
-    done: set[bytes] = field(default_factory=set)
-    unknown: int = 0
-
-    @property
-    def path(self) -> list[str]:
-        """Where commands are looked up: PATH as the image and the script set it."""
-        told = [p for value in sorted(self.names.values.get("PATH", ())) for p in value.split(":")]
-        return list(dict.fromkeys(p for p in told if p.startswith("/"))) or DEFAULT_PATH.split(":")
-
-    def need(self, path: str, detail: str) -> Need:
-        """Name a path to keep."""
-        return Need(path, Reason(RULE, self.because, detail))
 
 
 class Shell:
@@ -77,8 +63,10 @@ class Shell:
         if entry.size > LIMIT:
             yield Finding(RULE, entry.path, f"script larger than {LIMIT >> 20} MB: not analysed")
             return
-        reading = _begin(scene, entry.path, entry.path, shell)
-        yield from _finish(reading, _read(reading, scene.tree.read(entry.path), 0))
+        text, reading = scene.tree.read(entry.path), begin(scene, entry.path, entry.path, shell)
+        yield from _finish(reading, _read(reading, text, 0))
+        if scene.authored(entry.path):
+            yield from _promised(reading, text)
 
 
 def make() -> Resolver:
@@ -86,10 +74,24 @@ def make() -> Resolver:
     return Shell()
 
 
+def _promised(reading: Reading, text: bytes) -> Iterator[Need]:
+    """What the author of a script means it to run when others say so."""
+    names = {name: f"offers to run {name}" for name in offered(text)}
+    if runs_mounted(text):
+        names |= dict.fromkeys(BASICS, "runs scripts that somebody may mount")
+    for name, why in names.items():
+        if found := lookup(reading, name):
+            yield reading.need(found, why)
+    home = reading.scene.env.get("HOME") or "/root"
+    for pattern in PROFILES if logs_in(text) else ():
+        for path in expand(reading.scene.tree, pattern.replace("${HOME}", home)):
+            yield reading.need(path, "read by a login shell")
+
+
 def _jobs(scene: Scene, entry: Entry) -> Iterator[Need | Finding]:
     """Read the commands of a crontab and its like."""
     text, beside = read_table(scene, entry)
-    reading = _begin(scene, entry.path, entry.path, "sh")
+    reading = begin(scene, entry.path, entry.path, "sh")
     if scripts := parts(scene, entry):
         yield from (Need(p, Reason(RULE, entry.path, "run by run-parts")) for p in scripts)
         text += b"\nrun-parts\n"
@@ -116,12 +118,14 @@ def interpreter(head: bytes) -> str:
 def _script_kind(scene: Scene, entry: Entry) -> str:
     name = posixpath.basename(entry.path)
     touched = entry.path in scene.touched
-    if not (entry.executable or touched) or entry.size < 3:
+    named = name.endswith((".sh", ".bash", ".ash")) or name in START_FILES
+    # What is sourced under a name that only the run knows is no program.
+    sourced = named and scene.authored(entry.path) and not load_places().vendored.match(entry.path)
+    if not (entry.executable or touched or sourced) or entry.size < 3:
         return ""
     head = scene.tree.read(entry.path, 256)
     if shell := interpreter(head):
         return shell
-    named = name.endswith((".sh", ".bash", ".ash")) or name in START_FILES
     given = touched and any(entry.path in _script_argument(scene, argv) for argv in scene.argvs)
     return "bash" if (named or given) and b"\0" not in head and head[:2] != b"#!" else ""
 
@@ -138,13 +142,7 @@ def _is_shell(scene: Scene, path: str) -> bool:
     return posixpath.basename(path) in SHELLS | {"busybox"}
 
 
-def _begin(scene: Scene, because: str, script: str, shell: str) -> _Reading:
-    workdir = scene.config.workdir or "/"
-    names = Names(script, workdir, initial({**scene.config.environment, **scene.env}))
-    return _Reading(scene, because, shell, names)
-
-
-def _finish(reading: _Reading, found: Iterator[Need | Finding]) -> Iterator[Need | Finding]:
+def _finish(reading: Reading, found: Iterator[Need | Finding]) -> Iterator[Need | Finding]:
     seen = {reading.because}
     for item in found:
         key = item.path if isinstance(item, Need) else item.message
@@ -164,18 +162,18 @@ def _arguments(scene: Scene, entry: Entry) -> Iterator[Need | Finding]:
         for at, word in enumerate(argv):
             if posixpath.basename(word) not in SHELLS:
                 continue
-            reading = _begin(scene, entry.path, "", posixpath.basename(word))
+            reading = begin(scene, entry.path, "", posixpath.basename(word))
             if word.startswith("/"):
                 real = scene.tree.real(word)
             else:
-                found = _lookup(reading, word)
+                found = lookup(reading, word)
                 real = scene.tree.real(found) if found else None
             if real == entry.path:
                 command = Command(tuple((w,) for w in argv[at:]))
                 yield from _finish(reading, _strings(reading, command.words, 0))
 
 
-def _read(reading: _Reading, source: bytes, depth: int) -> Iterator[Need | Finding]:
+def _read(reading: Reading, source: bytes, depth: int) -> Iterator[Need | Finding]:
     if source in reading.done or depth > DEEPEST:
         return
     reading.done.add(source)
@@ -189,7 +187,7 @@ def _read(reading: _Reading, source: bytes, depth: int) -> Iterator[Need | Findi
     if script.broken:
         yield Finding(RULE, reading.because, "syntax not understood in places: analysed in part")
         for name in first_words(source):
-            if not _builtin(reading, name) and (found := _lookup(reading, name)):
+            if not is_builtin(reading, name) and (found := lookup(reading, name)):
                 yield reading.need(found, f"command {name}")
     sourced = [item for c in script.commands for item in _sourced(reading, c.words, depth)]
     yield from sourced
@@ -201,20 +199,20 @@ def _read(reading: _Reading, source: bytes, depth: int) -> Iterator[Need | Findi
         yield from _paths(reading, word)
 
 
-def _execline(reading: _Reading, source: bytes) -> Iterator[Need | Finding]:
+def _execline(reading: Reading, source: bytes) -> Iterator[Need | Finding]:
     # execlineb has no keywords: any word may be a program.
     for line in source.decode("utf-8", "surrogateescape").splitlines():
         if not line.lstrip().startswith("#"):
             for word in line.split():
-                if found := _lookup(reading, word.strip("\"'")):
+                if found := lookup(reading, word.strip("\"'")):
                     yield reading.need(found, f"command {word}")
 
 
-def _sourced(reading: _Reading, words: Words, depth: int) -> Iterator[Need | Finding]:
+def _sourced(reading: Reading, words: Words, depth: int) -> Iterator[Need | Finding]:
     if len(words) < 2 or not {".", "source"} & set(words[0]):
         return
     for name in words[1]:
-        for path in _files(reading, name):
+        for path in find_files(reading, name):
             yield reading.need(path, "sourced")
             entry = reading.scene.tree.resolve(path).entry
             if entry is not None and entry.size <= LIMIT:
@@ -222,7 +220,7 @@ def _sourced(reading: _Reading, words: Words, depth: int) -> Iterator[Need | Fin
 
 
 def _command(
-    reading: _Reading, words: Words, depth: int, *, outside: bool = False
+    reading: Reading, words: Words, depth: int, *, outside: bool = False
 ) -> Iterator[Need | Finding]:
     """Read a simple command; `outside`: another program starts it, so that no builtin will do."""
     if not words or depth > DEEPEST:
@@ -233,14 +231,14 @@ def _command(
         if reading.names.functions.get(name) and not outside:
             yield from _any_command(reading, words[1:], depth, most=len(words))
         elif outside or name not in reading.names.functions:
-            found = None if _builtin(reading, name) and not outside else _lookup(reading, name)
+            found = None if is_builtin(reading, name) and not outside else lookup(reading, name)
             if found:
                 yield reading.need(found, f"command {name}")
             yield from _external(reading, posixpath.basename(name), words, depth)
         yield from _special(reading, posixpath.basename(name), words, depth)
 
 
-def _external(reading: _Reading, base: str, words: Words, depth: int) -> Iterator[Need | Finding]:
+def _external(reading: Reading, base: str, words: Words, depth: int) -> Iterator[Need | Finding]:
     """Read what a program runs in turn, if it is one that runs others."""
     if base in WRAPPERS:
         outside = base not in INSIDE
@@ -248,7 +246,7 @@ def _external(reading: _Reading, base: str, words: Words, depth: int) -> Iterato
     yield from _strings(reading, words, depth)
 
 
-def _special(reading: _Reading, base: str, words: Words, depth: int) -> Iterator[Need | Finding]:
+def _special(reading: Reading, base: str, words: Words, depth: int) -> Iterator[Need | Finding]:
     """Read the commands after an option (`find -exec`), and directories used as a whole."""
     options = AFTER_OPTION.get(base, frozenset())
     for at, word in enumerate(words[1:], 2):
@@ -260,12 +258,12 @@ def _special(reading: _Reading, base: str, words: Words, depth: int) -> Iterator
 
 
 def _any_command(
-    reading: _Reading, words: Words, depth: int, *, most: int, outside: bool = False
+    reading: Reading, words: Words, depth: int, *, most: int, outside: bool = False
 ) -> Iterator[Need | Finding]:
     """Read the first few words that are commands as such: options and users come before them."""
     for at, word in enumerate(words):
         known = any(
-            _lookup(reading, w) or _builtin(reading, w) or w in reading.names.functions
+            lookup(reading, w) or is_builtin(reading, w) or w in reading.names.functions
             for w in word
             if w and not w.startswith("-")
         )
@@ -276,7 +274,7 @@ def _any_command(
             return
 
 
-def _strings(reading: _Reading, words: Words, depth: int) -> Iterator[Need | Finding]:
+def _strings(reading: Reading, words: Words, depth: int) -> Iterator[Need | Finding]:
     """Read script text given as one word: `sh -c TEXT`, `eval TEXT`, `trap TEXT SIGNAL`."""
     for name in words[0] if words else ():
         base = posixpath.basename(name)
@@ -297,65 +295,7 @@ def _strings(reading: _Reading, words: Words, depth: int) -> Iterator[Need | Fin
                 break
 
 
-def _builtin(reading: _Reading, name: str) -> bool:
-    return name in BUILTINS.get(reading.shell, BUILTINS["posix"])
-
-
-def _lookup(reading: _Reading, name: str) -> str | None:
-    """Find a command as execvp(3) does: on PATH, or where its slash says."""
-    tree = reading.scene.tree
-    if not name or len(name) > 255 or "\n" in name:
-        return None
-    if "/" in name:
-        tried = _bases(reading, name)
-    else:
-        tried = [f"{directory}/{name}" for directory in reading.path]
-    for path in tried:
-        entry = tree.resolve(path).entry
-        if entry is not None and entry.executable:
-            return path
-    return None
-
-
-def _bases(reading: _Reading, name: str) -> list[str]:
-    if name.startswith("/"):
-        return [posixpath.normpath(name)]
-    here = posixpath.dirname(reading.names.script) or "/"
-    bases = dict.fromkeys((reading.names.workdir, here))
-    return [posixpath.normpath(posixpath.join(base, name)) for base in bases]
-
-
-def _files(reading: _Reading, name: str) -> list[str]:
-    """The files a word names: a path, a glob, or (for `.`) a name on PATH."""
-    tree = reading.scene.tree
-    if not name or len(name) > 1024 or "\n" in name:
-        return []
-    tried = _bases(reading, name)
-    if "/" not in name:
-        tried += [f"{directory}/{name}" for directory in reading.path]
-    if any(c in name for c in "*?["):
-        return [p for pattern in tried for p in _glob(reading, pattern)]
-    return [path for path in tried if tree.is_file(path)][:1]
-
-
-def _glob(reading: _Reading, pattern: str) -> list[str]:
-    head = posixpath.dirname(pattern.partition("*")[0].partition("?")[0].partition("[")[0])
-    real = reading.scene.tree.real(head or "/")
-    if real is None or real in ("/", "/usr", "/proc", "/sys"):
-        return []
-    rule = glob_regex(posixpath.normpath(pattern))
-    found, size = [], 0
-    for entry in reading.scene.tree.walk(real):
-        shown = head.rstrip("/") + entry.path[len(real) :]
-        if rule.fullmatch(shown):
-            found.append(shown)
-            size += entry.size
-        if len(found) > DIR_FILES or size > DIR_BYTES:
-            return []
-    return found
-
-
-def _paths(reading: _Reading, word: str) -> Iterator[Need | Finding]:
+def _paths(reading: Reading, word: str) -> Iterator[Need | Finding]:
     """Keep what a word names by an absolute path, if it is there."""
     start = word.find("/")
     if start < 0 or len(word) > 1024 or "\n" in word:
@@ -365,7 +305,7 @@ def _paths(reading: _Reading, word: str) -> Iterator[Need | Finding]:
         if word[start - 1] not in "=:@,(\"'<>" and not word.startswith("./"):
             return
         value = word[start:] if not word.startswith("./") else word
-    for path in _files(reading, value) if value != "/" else ():
+    for path in find_files(reading, value) if value != "/" else ():
         yield reading.need(path, "named in the script")
     path = posixpath.normpath(value)
     tree = reading.scene.tree
@@ -373,7 +313,7 @@ def _paths(reading: _Reading, word: str) -> Iterator[Need | Finding]:
         yield reading.need(path, "named in the script")
 
 
-def _directory(reading: _Reading, value: str) -> Iterator[Need | Finding]:
+def _directory(reading: Reading, value: str) -> Iterator[Need | Finding]:
     """Keep the files of a directory the script works on as a whole, if they are few."""
     tree = reading.scene.tree
     if not value.startswith("/"):

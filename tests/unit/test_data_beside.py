@@ -217,6 +217,9 @@ def test_strings_without_an_end_are_read_as_far_as_the_tree_goes() -> None:
     assert kept(files, ["/bin/app"]) >= {"/etc/mime.types", "/usr/local/libexec/convert",
                                          "/srv/tmpl/a.html"}  # fmt: skip
     assert not kept(files, ["/bin/app"]) & {"/usr/local/libexec/other", "/etc/mime"}
+    types = {"/bin/app": ELF + b"x/usr/share/mime/globs20123: no", "/usr/share/mime/globs2": "x",
+             "/usr/share/mime/other": "x"}  # fmt: skip
+    assert kept(types, ["/bin/app"]) == {"/usr/share/mime/globs2"}
 
 
 def test_a_string_with_an_end_is_taken_as_it_stands() -> None:
@@ -336,3 +339,14 @@ def test_a_script_of_the_authors_is_source_wherever_it_lies() -> None:
     found = {n.path for n in Data().needs(scene, made.entries[names[0]]) if isinstance(n, Need)}
     assert "/usr/share/shop/a.tt" in found
     assert not list(Data().needs(scene, made.entries[names[1]]))
+
+
+def test_the_plug_ins_of_the_authors_own_program() -> None:
+    big = "x" * (3 << 20)
+    files: dict[str, Content] = {
+        "/usr/bin/app": Exec(ELF + b"\0/usr/lib/app/\0"), "/usr/lib/app/fancy.so": big,
+        "/var/lib/dpkg/info/base.list": "/usr/lib\n/usr/bin\n",
+    }  # fmt: skip
+    assert "/usr/lib/app/fancy.so" in kept(files, ["/usr/bin/app"])
+    packaged = {**files, "/var/lib/dpkg/info/base.list": "/usr/bin/app\n/usr/lib/app\n"}
+    assert "/usr/lib/app/fancy.so" not in kept(packaged, ["/usr/bin/app"])

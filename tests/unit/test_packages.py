@@ -9,6 +9,7 @@ from pathlib import Path
 from minify.model import ImageConfig, KeepLevel
 from minify.packages.owners import above, owners, package_dir, wheel_owners
 from minify.packages.rpmdb import header_files, rpm_files
+from minify.packages.wheels import targets
 from minify.resolvers import Need, Scene
 from minify.resolvers.package import Package
 from minify.tree import Tree
@@ -178,4 +179,15 @@ def test_a_touched_file_brings_its_whole_package() -> None:
     assert needs_of(npm, "/a/node_modules/x/i.js") == {
         "/a/node_modules/x/i.js",
         "/a/node_modules/x/r.js",
+    }
+
+
+def test_a_folder_of_a_frozen_program_is_no_target_of_pip() -> None:
+    record = "crypt/__init__.py,,\ncrypt/_rust.abi3.so,,\ncrypt-1.dist-info/RECORD,,\n"
+    frozen = {"/opt/svc/_internal/crypt-1.dist-info/RECORD": record,
+              "/opt/svc/_internal/crypt/_rust.abi3.so": "x"}  # fmt: skip
+    assert not any(targets(tree(frozen)).values())
+    compiled = {**frozen, "/opt/svc/_internal/crypt/__init__.pyc": "x"}
+    assert targets(tree(compiled)) == {
+        "/opt/svc/_internal": frozenset({"crypt", "crypt-1.dist-info"})
     }

@@ -354,3 +354,13 @@ def test_a_package_that_builds_others_is_not_reached_for() -> None:
     started = "/app/node_modules/node-gyp/bin/node-gyp.js"
     kept, _ = reach(files, ["/app/server.js", started])
     assert {p for p in kept if "node_modules" in p} == {started}
+
+
+def test_a_scoped_package_is_another_than_the_one_of_its_last_name() -> None:
+    root = "/app/node_modules/@npmcli/node-gyp"
+    files: dict[str, Content] = {
+        "/app/server.js": "require('@npmcli/node-gyp')",
+        f"{root}/package.json": package(main="lib/index.js"),
+        f"{root}/lib/index.js": "",
+    }
+    assert f"{root}/lib/index.js" in reach(files, ["/app/server.js"])[0]

@@ -270,3 +270,58 @@ def test_scripts_of_a_package_json_where_npm_runs_them() -> None:
     assert found == {"/app/node_modules/.bin/knex", "/usr/bin/date"}
     found, _ = ask(scene_of(content), "/app/package.json")
     assert found == set()
+
+
+DPKG: dict[str, Content] = {
+    "/var/lib/dpkg/info/base.list": "/bin/sh\n"
+}  # who brought what is known
+
+
+@pytest.mark.parametrize(
+    ("script", "wanted"),
+    [
+        ('case "$1" in\n  jq|curl) shift; exec "$@";;\nesac', {"jq", "curl"}),
+        ('case "$1" in jq) exec gosu app "$@" ;; esac', {"jq", "gosu"}),
+        ('if [ "$1" = \'jq\' ]; then id; fi\nexec "$@"', {"jq", "id"}),
+        ('[[ "${1:-}" == "jq" ]] && id\n"$@"', {"jq", "id"}),
+        ('case "$1" in jq) id ;; esac', {"id"}),  # a word of its own, no command that it runs
+        ('# exec "$@"\ncase "$1" in jq) id ;; esac', {"id"}),
+    ],
+)
+def test_commands_that_an_entrypoint_offers(script: str, wanted: set[str]) -> None:
+    found = commands(f"#!/bin/bash\n{script}\n", DPKG)
+    assert found & {"jq", "curl", "gosu", "id"} == wanted
+    by_package = {"/var/lib/dpkg/info/base.list": f"/bin/sh\n{SCRIPT}\n"}
+    mine = commands(f"#!/bin/bash\n{script}\n", by_package)
+    assert mine & {"jq", "curl"} <= {"jq"} - wanted | (mine & set())
+
+
+def test_scripts_that_somebody_may_mount_are_made_of_the_usual_commands() -> None:
+    loop = '#!/bin/sh\nfor f in /docker-entrypoint.d/*; do case "$f" in *.sh) . "$f";; esac; done\n'
+    assert {"rm", "sed", "grep", "chown"} <= commands(loop, DPKG)
+    assert "jq" not in commands(loop, DPKG)
+    assert "sed" not in commands("#!/bin/sh\ncat /etc/app.d/x.conf\n", DPKG)
+
+
+@pytest.mark.parametrize(
+    ("line", "login"),
+    [
+        ("bash -lc env", True),
+        ("su - app -c env", True),
+        ("sh --login", True),
+        ("bash -ec ls", False),
+    ],
+)
+def test_a_login_shell_reads_the_profiles(line: str, login: bool) -> None:
+    profiles: dict[str, Content] = {
+        "/etc/profile": "id\n", "/etc/profile.d/z.sh": "x=1\n", "/root/.bashrc": "x=1\n", **DPKG,
+    }  # fmt: skip
+    paths, _ = ask(scene_of(files(f"#!/bin/sh\n{line}\n", profiles)))
+    assert ({"/etc/profile", "/etc/profile.d/z.sh", "/root/.bashrc"} <= paths) == login
+
+
+def test_a_script_that_is_only_sourced_is_read() -> None:
+    plug: dict[str, Content] = {"/opt/app/plug.sh": "jq . x\n", **DPKG}
+    assert ask(scene_of(files("", plug)), "/opt/app/plug.sh")[0] == {"/usr/bin/jq"}
+    packaged = {**plug, "/var/lib/dpkg/info/base.list": "/opt/app/plug.sh\n"}
+    assert ask(scene_of(files("", packaged)), "/opt/app/plug.sh")[0] == set()
