@@ -102,6 +102,7 @@ MODULES = (
     "accounts",
     "owntree",
     "data",
+    "beside",
     "told",
     "zones",
     "locales",

@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import BinaryIO
 
 from minify.elf.header import read_elf
 from minify.model import Entry, Finding, KeepLevel, Kind, Reason
@@ -28,13 +27,13 @@ from minify.policies.places import (
 )
 from minify.resolvers import Need, Resolver, Scene
 from minify.resolvers.calls_text import kind_of
+from minify.resolvers.pieces import pieces
 from minify.tree import Tree, normalise
 
 BESIDE, NAMED, SHELL = "data:beside", "data:named", "data:shell"
 ELF = b"\x7fELF"
 # Functions of the C library that start a shell (system(3), popen(3)), as symbol names.
 STARTERS = (b"\0system\0", b"\0popen\0")
-PIECE, OVERLAP = 8 << 20, 4096  # bytes; no path is longer than PATH_MAX
 SHELL_NAME = b"/bin/sh"
 SMALLEST = 1024  # bytes of an ELF file that can name anything
 SHORTEST = 3  # letters of a name that something else is stuck to
@@ -284,7 +283,7 @@ def _of_program(index: _Index, entry: Entry) -> Iterator[Need | Finding]:
     names: set[str] = set()
     shells, starts = False, False
     with index.tree.open(entry.path) as stream:
-        for data in _pieces(stream):
+        for data in pieces(stream):
             names.update(_strings(index, data))
             shells = shells or SHELL_NAME in data
             starts = starts or any(symbol in data for symbol in STARTERS)
@@ -294,15 +293,6 @@ def _of_program(index: _Index, entry: Entry) -> Iterator[Need | Finding]:
     if shells or (starts and program):
         for shell in index.places.shells:
             yield Need(shell, Reason(SHELL, entry.path, "starts commands through a shell"))
-
-
-def _pieces(stream: BinaryIO) -> Iterator[bytes]:
-    """Read a file in overlapping pieces: programs of a hundred megabytes are not rare."""
-    kept = b""
-    while block := stream.read(PIECE):
-        data = kept + block
-        yield data
-        kept = data[-OVERLAP:]
 
 
 def _is_program(index: _Index, entry: Entry) -> bool:

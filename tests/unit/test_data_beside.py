@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from minify.model import Finding, ImageConfig, KeepLevel
 from minify.resolvers import Need, Scene
-from minify.resolvers.data import PIECE, Data
+from minify.resolvers.data import Data
+from minify.resolvers.pieces import PIECE
 from minify.tree import Tree
 from tests.elf_kit import INTERP, elf
 from tests.kit import Content, Exec, Link, tree
