@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from minify.engines import Loaded
@@ -22,6 +22,7 @@ from minify.model import (
 from minify.policies.places import load_places
 from minify.policies.rules import Rule, apply
 from minify.resolvers import Need, Resolver, Scene, all_resolvers
+from minify.resolvers.telling import LeftOut
 from minify.steps import step
 from minify.tree import Tree
 
@@ -92,9 +93,8 @@ def resolve(loaded: Loaded, evidence: Evidence, rules: Rules) -> KeepSet:
         dropped = _fixpoint(work, scene, resolvers, rules)
         paths = {p: tuple(r) for p, r in work.kept.items() if p not in dropped}
         progress.count("paths", len(paths))
-        return KeepSet(
-            loaded.image.digest, rules.level, paths, dropped, tuple(sorted(work.findings))
-        )
+        findings = tuple(sorted(_in_the_end(work.findings, paths)))
+        return KeepSet(loaded.image.digest, rules.level, paths, dropped, findings)
 
 
 def warm_up(loaded: Loaded, level: KeepLevel) -> None:
@@ -125,6 +125,14 @@ def _drain(work: _Work, needs: Callable[[Entry], Iterable[Need | Finding]]) -> N
                 work.findings.add(need)
             else:
                 work.keep_itself(need.path, need.reason)
+
+
+def _in_the_end(findings: Iterable[Finding], kept: Container[str]) -> Iterator[Finding]:
+    """What one resolver left out another may have kept: only now is it known."""
+    for finding in findings:
+        told = finding.when(kept) if isinstance(finding, LeftOut) else finding
+        if told is not None:
+            yield told
 
 
 def _keep_touch(work: _Work, touch: Touch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from minify.model import KeepSet, Reason
+from minify.packages.owners import above
 from minify.tree import Tree, normalise
 
 MAX_DEPTH = 30
@@ -32,15 +33,21 @@ def explain(keep: KeepSet, tree: Tree, path: str) -> Explanation:
         lines.append(f"{resolved.real} is kept:")
         lines += _chain(keep, resolved.real)
         return Explanation(tuple(lines), True, True)
-    lines.append(f"{resolved.real} was dropped: {_why_not(keep, resolved.real)}")
+    lines.append(f"{resolved.real} was dropped: {_why_not(keep, asked, resolved.real)}")
     return Explanation(tuple(lines), False, True)
 
 
-def _why_not(keep: KeepSet, path: str) -> str:
+def _why_not(keep: KeepSet, asked: str, path: str) -> str:
     rule = keep.dropped.get(path)
     if rule is not None:
         return f"rule {rule.rule} drops it ({rule.because})"
     near = [f.message for f in keep.findings if f.path == path]
+    places = {asked, path, *above([path])}
+    near += [
+        f"rule {f.rule}, because of {f.path}, {f.message}; keep it with --keep"
+        for f in keep.findings
+        if not places.isdisjoint(f.left_out)
+    ]
     if near:
         return "; ".join(near)
     return (

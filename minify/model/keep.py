@@ -31,11 +31,15 @@ class Reason:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Finding:
-    """Something a resolver or a policy could not analyse, or that a reader should know."""
+    """Something a resolver or a policy could not analyse, or that a reader should know.
+
+    `left_out` are paths it says were left out.
+    """
 
     rule: str
     path: str
     message: str
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -11,32 +11,30 @@ their turn, as a compiler, is their own affair. What would bring much along is l
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
-from collections.abc import Container, Iterable, Iterator
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections import Counter
+from collections.abc import Container, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
-from minify.elf.loader import World, closure
+from minify.elf.loader import closure
 from minify.model import Entry, Finding, KeepLevel, Kind, Reason
-from minify.packages.sources import ASKED_IN, Sources, sources
-from minify.policies.places import Places, interpreters, load_places
+from minify.packages.sources import ASKED_IN
+from minify.policies.places import interpreters
 from minify.resolvers import Need, Resolver, Scene
 from minify.resolvers.calls_text import INTERPRETERS
+from minify.resolvers.companions_index import LARGEST, Batch, Index, Program, Spent
 from minify.resolvers.shell_data import SHELLS, WRAPPERS
 from minify.resolvers.shell_parse import first_words
-from minify.resolvers.telling import some
+from minify.resolvers.telling import left_out
 from minify.tree import Tree
 
 RULE = "companions"
-LARGEST = 1 << 16  # bytes of a script or of settings that somebody wrote
 HELPER = re.compile(r"/usr/(?:local/)?lib(?:exec)?/.+")  # programs that others start
 PLUGIN = re.compile(r"^(?!lib).*\.so$")
 LIBRARY = re.compile(r"\.so(?:\.[\w.]+)?$")
-WORD = re.compile(r"[\w.+-]+")
 # The companions of these are a language's tools: its resolver knows what a program needs.
 LANGUAGES = (*(name for name, _ in INTERPRETERS), "java", "pwsh", "dotnet")
 
-_Program = tuple[str, tuple[str, ...]]  # its path, and what it needs to run
+_Answers = Generator[Need | Finding, None, Spent]
 
 
 @dataclass(frozen=True)
@@ -52,76 +50,6 @@ COMES = _Kind("comes with it", "companion_bytes", "companions_bytes")
 ASKED = _Kind("installed by name", "asked_bytes", "asked_total_bytes")
 
 
-@dataclass
-class _Index:
-    """What is known about one scene; `done` names sources dealt with."""
-
-    scene: Scene
-    places: Places
-    done: set[str] = field(default_factory=set)
-
-    @cached_property
-    def sources(self) -> Sources:
-        """Which packages belong together."""
-        return sources(self.scene.tree)
-
-    @cached_property
-    def told(self) -> frozenset[str]:
-        """The programs that the image's author names, in command lines and files that were read."""
-        scene, config = self.scene, self.scene.config
-        command_lines = (*config.entrypoint, *config.cmd, *config.health_command)
-        words = set(WORD.findall(" ".join(command_lines)))
-        for path in scene.touched:
-            entry = scene.tree.get(path)
-            if entry is None or entry.size > LARGEST or self.places.vendored.match(path):
-                continue
-            text = scene.tree.read(path) if scene.authored(path) else b""
-            if b"\0" not in text[:4096]:  # bytecode has words too, but nobody wrote them
-                words.update(WORD.findall(text.decode("latin-1")))
-        named = (f"{at}/{name}" for at in self.folders for name in words & self._names(at))
-        return frozenset(filter(None, map(scene.tree.real, named)))
-
-    def _names(self, folder: str) -> frozenset[str]:
-        return frozenset(self.scene.tree.children(folder))
-
-    @cached_property
-    def world(self) -> World:
-        """The tree as the loader sees it."""
-        env = self.scene.env
-        return World(self.scene.tree, env.get("LD_LIBRARY_PATH", ""), cwd=self.scene.config.workdir)
-
-    @cached_property
-    def links(self) -> dict[str, list[str]]:
-        """Links among the commands that no package owns (alternatives), by where they lead."""
-        found: dict[str, list[str]] = defaultdict(list)
-        for path, entry in self.scene.tree.entries.items():
-            if entry.kind is Kind.SYMLINK and self.command(path) and self.scene.authored(path):
-                real = self.scene.tree.real(path)
-                if real is not None:
-                    found[real].append(path)
-        return found
-
-    @cached_property
-    def folders(self) -> tuple[str, ...]:
-        """Where commands are looked up beside the usual places, in that order."""
-        real = (self.scene.tree.real(folder or "/") for folder in self.scene.path_folders)
-        return tuple(dict.fromkeys(filter(None, real)))
-
-    @cached_property
-    def running(self) -> frozenset[object]:
-        """The files that are used anyway."""
-        return frozenset(_inode(self, path) for path in self.scene.touched)
-
-    def find(self, name: str) -> str | None:
-        """Find a command that is named without a path."""
-        tried = (self.scene.tree.real(f"{f}/{name}") for f in self.folders if "/" not in name)
-        return next(filter(None, tried), None)
-
-    def command(self, path: str) -> bool:
-        """Whether a path is where everybody's commands are."""
-        return self.places.commands.match(path) or path.rpartition("/")[0] in self.folders
-
-
 class Companions:
     """Resolver of the commands that belong to a service that ran."""
 
@@ -129,17 +57,21 @@ class Companions:
     level = KeepLevel.REACH
 
     def __init__(self) -> None:
-        self._index: _Index | None = None
+        self._index: Index | None = None
 
     def needs(self, scene: Scene, entry: Entry) -> Iterable[Need | Finding]:
         """Name the commands built from the source of a program that ran."""
-        name = entry.path.rpartition("/")[2]
-        if entry.kind is not Kind.FILE or not entry.executable or entry.path not in scene.touched:
+        if entry.kind is not Kind.FILE or not entry.executable:
             return
         if self._index is None or self._index.scene is not scene:
-            self._index = _Index(scene, load_places())
-            yield from _asked(self._index)
+            self._index = Index(scene)
         index = self._index
+        yield from _woken(index, entry.path)
+        if entry.path not in scene.touched:
+            return
+        if index.once(ASKED.why):
+            yield from _asked(index)
+        name = entry.path.rpartition("/")[2]
         if ".so" in name or name.startswith(LANGUAGES) or name in WRAPPERS:
             return
         package = scene.owned.package_of(entry.path)
@@ -149,8 +81,9 @@ class Companions:
             return
         packages = index.sources.together(package)
         index.done.update(packages)
-        programs = [*_programs(index, packages), *_plugins(index, package)]
-        yield from _kept(index, entry.path, programs, COMES)
+        yield from _coming(
+            index, entry.path, [*_programs(index, packages), *_plugins(index, package)]
+        )
 
 
 def make() -> Resolver:
@@ -158,14 +91,68 @@ def make() -> Resolver:
     return Companions()
 
 
-def _asked(index: _Index) -> Iterator[Need | Finding]:
+def _coming(index: Index, because: str, programs: Sequence[Program]) -> Iterator[Need | Finding]:
+    """Keep what comes with a service; scripts whose interpreter may yet be kept have to wait.
+
+    Each interpreter's scripts start from what the programs have spent, whoever comes first: the
+    outcome does not depend on the order in which interpreters are met.
+    """
+    ready = [program for program in programs if not program.waits]
+    spent = yield from _kept(index, because, ready, COMES, Spent(index.running))
+    for at in sorted({program.waits for program in programs} - {""}):
+        scripts = tuple(sorted((p for p in programs if p.waits == at), key=lambda p: p.path))
+        what = f"programs ({COMES.why}, nothing keeps {at} that runs them)"
+        yield left_out(RULE, because, what, [(p.path, p.path) for p in scripts], unless=at)
+        batch = Batch(because, at, scripts, spent)
+        if index.inode(at) in index.seen:
+            yield from _judged(index, batch)
+        else:
+            index.waiting[index.inode(at)].append(batch)
+
+
+def _woken(index: Index, path: str) -> Iterator[Need | Finding]:
+    """Deal with the scripts that waited for an interpreter, now that it is kept."""
+    index.seen.add(index.inode(path))
+    for batch in index.waiting.pop(index.inode(path), ()):
+        yield from _judged(index, batch)
+
+
+def _judged(index: Index, batch: Batch) -> _Answers:
+    """Keep scripts whose interpreter is kept, with its libraries: these cost nothing."""
+    there = {batch.interpreter, *closure(index.world, batch.interpreter).objects}
+    spent = Spent(batch.spent.have | set(map(index.inode, there)), batch.spent.size)
+    return (yield from _kept(index, batch.because, batch.scripts, COMES, spent))
+
+
+def _asked(index: Index) -> Iterator[Need | Finding]:
     """Keep the commands of what was installed by name; scripts would bring much along."""
     ran = filter(index.command, index.scene.touched)  # of these, see below
     used = set(map(index.scene.owned.package_of, ran))
-    programs = _programs(index, sorted(index.sources.asked - used))
-    compiled = [(p, n) for p, n in programs if index.command(p) and _compiled(index.scene.tree, p)]
+    programs = [p for package in sorted(index.sources.asked - used) for p in _own(index, package)]
     told = next((p for p in ASKED_IN if index.scene.tree.is_file(p)), "")
-    yield from _kept(index, told, compiled, ASKED)
+    yield from _kept(index, told, programs, ASKED, Spent(index.running))
+
+
+def _own(index: Index, package: str) -> Iterator[Program]:
+    """The compiled commands of a package; where one is named as the package, others go with it.
+
+    `git-shell` is of no use to somebody who asked for a git that is too large.
+    """
+    leaders = frozenset(_namesakes(index, package))
+    for program in _programs(index, (package,)):
+        if index.command(program.path) and _compiled(index.scene.tree, program.path):
+            beside = frozenset[str]() if program.path in leaders else leaders
+            yield replace(program, beside=beside)
+
+
+def _namesakes(index: Index, package: str) -> Iterator[str]:
+    """The commands named as their package, by themselves or as an alternative."""
+    tree, name = index.scene.tree, package.partition(":")[2]
+    for path in filter(index.command, index.scene.owned.files_of(package)):
+        real = tree.resolve(path).entry
+        names = {n.rpartition("/")[2] for n in (path, *index.links.get(path, ()))}
+        if name in names and real is not None and real.kind is Kind.FILE and real.executable:
+            yield path
 
 
 def _compiled(tree: Tree, path: str) -> bool:
@@ -174,32 +161,34 @@ def _compiled(tree: Tree, path: str) -> bool:
 
 
 def _kept(
-    index: _Index, because: str, programs: Iterable[_Program], kind: _Kind
-) -> Iterator[Need | Finding]:
-    """Keep the cheapest of some programs, up to the limits."""
+    index: Index, because: str, programs: Sequence[Program], kind: _Kind, spent: Spent
+) -> _Answers:
+    """Keep the cheapest of some programs, up to the limits; those beside others after these."""
     limits, left = index.places.limits, []
-    programs, have = list(programs), set(index.running)
-    users = Counter(one for _, needed in programs for one in {_inode(index, n) for n in needed})
-    size, count = 0, 0
-    for share, path, needed in sorted((_share(index, n, users), path, n) for path, n in programs):
-        cost = _cost(index, needed, have)
-        if share > limits[kind.limit] or size + cost > limits[kind.total]:
-            left.append((path, cost))
+    users = Counter(i for p in programs for i in {index.inode(n) for n in p.needed})
+    have, size, kept = set(spent.have), spent.size, set[str]()
+    judged = [(bool(p.beside), _share(index, p, users, spent.have), p) for p in programs]
+    for _, share, program in sorted(judged, key=lambda found: (*found[:2], found[2].path)):
+        path, cost = program.path, index.cost(program.needed, have)
+        alone = bool(program.beside) and not program.beside & kept
+        if alone or share > limits[kind.limit] or size + cost > limits[kind.total]:
+            left.append((path, f"{path} ({cost} bytes)"))
             continue
-        have.update(_inode(index, one) for one in needed)
-        size, count = size + cost, count + 1
+        have.update(map(index.inode, program.needed))
+        size += cost
+        kept.add(path)
         reason = Reason(RULE, because, kind.why)
         for name in (path, *index.links.get(path, ())):
             yield Need(name, reason)
-    if count:
-        yield Finding(RULE, because, f"kept {count} programs: {kind.why}, {size} bytes")
+    if kept:
+        told = f"kept {len(kept)} programs: {kind.why}, {size - spent.size} bytes"
+        yield Finding(RULE, because, told)
     if left:
-        names = some([f"{path} ({cost} bytes)" for path, cost in left])
-        text = f"left out {len(left)} programs ({kind.why}): {names}"
-        yield Finding(RULE, because, text)
+        yield left_out(RULE, because, f"programs ({kind.why})", left)
+    return Spent(frozenset(have), size)
 
 
-def _programs(index: _Index, packages: Iterable[str]) -> Iterator[_Program]:
+def _programs(index: Index, packages: Iterable[str]) -> Iterator[Program]:
     """The commands and helpers of packages that can be run as things are, and what they load."""
     tree = index.scene.tree
     for package in packages:
@@ -209,14 +198,11 @@ def _programs(index: _Index, packages: Iterable[str]) -> Iterator[_Program]:
                 continue
             if not (index.command(path) or HELPER.fullmatch(path)) or LIBRARY.search(path):
                 continue
-            if index.places.building.match(path):
-                continue
-            needed = _needed(index, real)
-            if needed:
-                yield path, needed
+            if not index.places.building.match(path):
+                yield from _program(index, path, real)
 
 
-def _plugins(index: _Index, package: str) -> Iterator[_Program]:
+def _plugins(index: Index, package: str) -> Iterator[Program]:
     """Shared objects of a service's own package that are no libraries: settings may name them."""
     tree = index.scene.tree
     for path in index.scene.owned.files_of(package):
@@ -224,44 +210,28 @@ def _plugins(index: _Index, package: str) -> Iterator[_Program]:
         real = tree.get(path)
         if not PLUGIN.search(name) or real is None or real.kind is not Kind.FILE:
             continue
-        yield path, tuple(sorted({path, *closure(index.world, path).objects}))
+        yield Program(path, tuple(sorted({path, *closure(index.world, path).objects})))
 
 
-def _needed(index: _Index, real: Entry) -> tuple[str, ...]:
-    """What a program needs to run, itself among it; empty where a language would come along."""
+def _program(index: Index, path: str, real: Entry) -> Iterator[Program]:
+    """A program with what it needs to run; none where its interpreter is not in the image."""
     tree = index.scene.tree
     places = interpreters(tree, real)
-    program = next(filter(None, map(tree.real, places)), None) if places else real.path
-    if program is None:
-        return ()
-    needed = {program, *closure(index.world, program, secure=real.privileged).objects}
+    runs = next(filter(None, map(tree.real, places)), None) if places else real.path
+    if runs is None:
+        return
+    needed = {runs, *closure(index.world, runs, secure=real.privileged).objects}
     small = index.places.limits["companion_interpreter_bytes"]
-    if (
-        places
-        and program not in index.scene.touched
-        and _cost(index, needed, index.running) > small
-    ):
-        return ()
+    unused = places and runs not in index.scene.touched
+    waits = runs if unused and index.cost(needed, index.running) > small else ""
     needed.add(real.path)
-    if program.rpartition("/")[2] in SHELLS and real.size <= LARGEST:
+    if runs.rpartition("/")[2] in SHELLS and real.size <= LARGEST:
         found = (index.find(name) for name in first_words(tree.read(real.path)))
         needed.update(filter(None, found))
-    return tuple(sorted(needed))
+    yield Program(path, tuple(sorted(needed)), waits)
 
 
-def _inode(index: _Index, path: str) -> object:
-    """What tells a file from others: names of the same file (hard links) cost nothing."""
-    entry = index.scene.tree.get(path)
-    return entry.inode if entry is not None and entry.inode else path
-
-
-def _share(index: _Index, needed: Iterable[str], users: Counter[object]) -> int:
+def _share(index: Index, program: Program, users: Counter[object], have: Container[object]) -> int:
     """A program's part in what some programs add: a library that three need is shared by three."""
-    new = (path for path in needed if _inode(index, path) not in index.running)
-    return sum(_cost(index, (path,), ()) // users[_inode(index, path)] for path in new)
-
-
-def _cost(index: _Index, needed: Iterable[str], have: Container[object]) -> int:
-    """Bytes of a program and of what it loads, as far as they are not there already."""
-    found = (index.scene.tree.get(path) for path in needed if _inode(index, path) not in have)
-    return sum(e.size for e in found if e is not None)
+    new = (path for path in program.needed if index.inode(path) not in have)
+    return sum(index.cost((path,), ()) // users[index.inode(path)] for path in new)

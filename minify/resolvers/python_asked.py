@@ -14,7 +14,7 @@ from minify.resolvers import Need
 from minify.resolvers import python_data as data
 from minify.resolvers.python_dist import Distribution
 from minify.resolvers.python_work import RULE, Work, need
-from minify.resolvers.telling import some
+from minify.resolvers.telling import left_out
 
 EACH, ALL = 4 << 20, 16 << 20  # bytes of one distribution, and of all of these
 
@@ -24,15 +24,26 @@ def asked(work: Work, because: str) -> Iterator[Need | Finding]:
     left, total = [], 0
     for size, site, dist in sorted(_unused(work), key=lambda found: (found[0], found[2].path)):
         if size > EACH or total + size > ALL:
-            left.append(f"{dist.name} ({size} bytes)")
+            left.append((_place(work, site, dist), f"{dist.name} ({size} bytes)"))
             continue
         total += size
         for top in sorted(dist.tops):
             for path in work.finder.module(site, top):
                 yield need(path, because, f"{dist.name} was installed by name")
     if left:
-        text = f"left out {len(left)} distributions installed by name: {some(left)}"
-        yield Finding(RULE, because, text)
+        yield left_out(RULE, because, "distributions installed by name", left)
+
+
+def _place(work: Work, site: str, dist: Distribution) -> str:
+    """Where a distribution is: its first package's folder, or module; else its metadata.
+
+    Folders without an `__init__` are none: several distributions share them (PEP 420).
+    """
+    for top in sorted(dist.tops):
+        for path in work.finder.module(site, top):
+            folder, _, name = path.rpartition("/")
+            return folder if name.startswith("__init__.") else path
+    return dist.path
 
 
 def _unused(work: Work) -> Iterator[tuple[int, str, Distribution]]:

@@ -10,7 +10,15 @@ from minify.why import explain
 from tests.kit import Link, tree
 
 TREE = tree(
-    {"/bin/sh": Link("dash"), "/bin/dash": b"", "/lib/c.so": b"", "/doc": b"", "/x\udcff": b""}
+    {
+        "/bin/sh": Link("dash"),
+        "/bin/dash": b"",
+        "/lib/c.so": b"",
+        "/doc": b"",
+        "/x\udcff": b"",
+        "/lib/module/part": b"",
+        "/lib/other": b"",
+    }
 )
 KEEP = KeepSet(
     "sha256:i",
@@ -22,7 +30,10 @@ KEEP = KeepSet(
         "/x\udcff": (Reason("touch:open", "strace"),),
     },
     {"/doc": Reason("policy:docs", "documentation")},
-    (Finding("data", "/big", "left out"),),
+    (
+        Finding("data", "/big", "left out"),
+        Finding("companions", "/bin/dash", "left out 2 programs: tool, ...", ("/lib/module",)),
+    ),
 )
 
 
@@ -62,6 +73,12 @@ def test_a_dropped_path_says_why() -> None:
     assert "policy:docs" in found.lines[0]
     assert (found.kept, found.exists) == (False, True)
     assert not explain(KEEP, TREE, "/nowhere").exists
+
+
+def test_a_rule_that_left_a_path_out_is_quoted() -> None:
+    found = explain(KEEP, TREE, "/lib/module/part")
+    assert "rule companions, because of /bin/dash, left out 2 programs" in found.lines[0]
+    assert "no rule of level reach" in explain(KEEP, TREE, "/lib/other").lines[0]
 
 
 @pytest.mark.parametrize(

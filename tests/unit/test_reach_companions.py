@@ -4,10 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from minify.model import Finding, ImageConfig, KeepLevel
+from minify.engines import Loaded
+from minify.model import (
+    Access,
+    Evidence,
+    Finding,
+    Image,
+    ImageConfig,
+    KeepLevel,
+    Outcome,
+    Platform,
+    Touch,
+)
 from minify.packages.sources import sources
+from minify.policies.rules import flag_rules
+from minify.resolve import Rules, resolve
 from minify.resolvers import Need, Scene
 from minify.resolvers.companions import make
+from minify.resolvers.telling import LeftOut
 from tests.elf_kit import INTERP, elf
 from tests.kit import Content, Exec, Link, Same, tree
 
@@ -56,16 +70,24 @@ STARTED = (SERVICE, "/start.sh", "/bin/sh", INTERP, "/usr/bin/ls")
 
 
 def asked(
-    *touched: str, config: ImageConfig | None = None, files: Mapping[str, Content] = FILES
+    *touched: str,
+    config: ImageConfig | None = None,
+    files: Mapping[str, Content] = FILES,
+    before: tuple[str, ...] = (),
+    after: tuple[str, ...] = (),
 ) -> tuple[set[str], list[Finding]]:
+    """What is needed and told in the end; `before` and `after` are kept and were not used."""
     made = tree(files)
     nothing: frozenset[str] = frozenset()
     scene = Scene(made, config or ImageConfig(), {}, frozenset(), frozenset(touched), nothing,
                   KeepLevel.REACH)  # fmt: skip
     resolver = make()
-    found = [n for path in touched for n in resolver.needs(scene, made.entries[path])]
+    order = (*before, *touched, *after)
+    found = [n for path in order for n in resolver.needs(scene, made.entries[path])]
     needs = {n.path for n in found if isinstance(n, Need)}
-    return needs, [n for n in found if isinstance(n, Finding)]
+    kept = {*needs, *order}
+    told = (n.when(kept) if isinstance(n, LeftOut) else n for n in found if isinstance(n, Finding))
+    return needs, [n for n in told if n is not None]
 
 
 def test_commands_of_the_same_source_that_cost_little() -> None:
@@ -91,6 +113,37 @@ def test_scripts_only_for_interpreters_in_use_or_small_ones() -> None:
     assert "/usr/bin/cachereport" in asked(*STARTED, files=small)[0]
     without = {path: data for path, data in FILES.items() if path != "/usr/bin/perl"}
     assert "/usr/bin/cachereport" not in asked(*STARTED, files=without)[0]
+
+
+def test_scripts_wait_for_an_interpreter_that_is_kept_for_another_reason() -> None:
+    perl, report = "/usr/bin/perl", "/usr/bin/cachereport"
+    files = {**FILES, perl: Exec(elf(interp=INTERP, needed=["libbig.so.1"]) + b"\0" * (5 << 20))}
+    needs, findings = asked(*STARTED, files=files)
+    assert report not in needs
+    assert [f.left_out for f in findings if perl in f.message] == [(report,)]
+    early, late = (asked(*STARTED, files=files, **{when: (perl,)}) for when in ("before", "after"))
+    assert early[0] == late[0] == needs | {report}
+    assert sorted(early[1]) == sorted(late[1])
+    assert not any(report in f.message for f in late[1])
+
+
+def test_waiting_scripts_keep_to_the_limits_in_any_order() -> None:
+    scripts = [f"/usr/bin/cache{n}" for n in range(8)]
+    kept = ("/usr/bin/perl", "/usr/bin/python3")
+    files: dict[str, Content] = {
+        **FILES,
+        kept[1]: Exec(elf(interp=INTERP) + b"\0" * (5 << 20)),
+        **{s: Exec(b"#!%s\n" % kept[n % 2].encode() + b"#" * (3 << 19))
+           for n, s in enumerate(scripts)},
+        "/var/lib/dpkg/info/cached.list": "\n".join(("/usr/sbin/cached", *scripts)),
+    }  # fmt: skip
+    one, other = (asked(*STARTED, files=files, after=at) for at in (kept, kept[::-1]))
+    assert one[0] == other[0] == asked(*STARTED, files=files, before=kept)[0]
+    assert set(scripts) <= one[0]  # four of each interpreter are within the limit
+    single = {**files, **{s: Exec(b"#!/usr/bin/perl\n" + b"#" * (3 << 19)) for s in scripts}}
+    needs, findings = asked(*STARTED, files=single, after=kept)
+    assert len(needs & set(scripts)) == 5
+    assert any(len(f.left_out) >= 3 and "bytes)" in f.message for f in findings)
 
 
 def test_a_shell_script_costs_what_it_starts() -> None:
@@ -194,6 +247,43 @@ def test_commands_of_packages_that_were_installed_by_name() -> None:
     assert any("/usr/bin/viewer" in f.message for f in findings if "left out" in f.message)
     unknown = {p: c for p, c in own.items() if p != "/var/lib/apt/extended_states"}
     assert asked("/app/server", INTERP, files=unknown)[0] == set()
+
+
+def test_nothing_of_a_package_whose_command_of_the_same_name_is_too_large() -> None:
+    listed = "/usr/bin/vcs\n/usr/bin/vcs-shell\n/usr/bin/vcs-list\n"
+    files: dict[str, Content] = {
+        **ASKED,
+        "/app/server": Exec(elf(interp=INTERP)),
+        "/usr/bin/vcs": Exec(elf(interp=INTERP) + b"\0" * (3 << 20)),
+        "/usr/bin/vcs-shell": Exec(elf(interp=INTERP)),
+        "/usr/bin/vcs-list": Exec(b"#!/bin/sh\n"),
+        "/var/lib/dpkg/status": f"{ASKED['/var/lib/dpkg/status']!s}\nPackage: vcs\n",
+        "/var/lib/dpkg/info/vcs.list": listed,
+    }
+    needs, findings = asked("/app/server", INTERP, files=files)
+    assert not {p for p in needs if "vcs" in p}
+    assert {"/usr/bin/vcs", "/usr/bin/vcs-shell"} <= {p for f in findings for p in f.left_out}
+    small = {**files, "/usr/bin/vcs": Exec(elf(interp=INTERP) + b"\0" * (1 << 20))}
+    assert {"/usr/bin/vcs", "/usr/bin/vcs-shell"} <= asked("/app/server", INTERP, files=small)[0]
+    # An alternative counts by the name it is called by.
+    other = files["/usr/bin/vcs"]
+    basic = {**files, "/usr/bin/vcs.basic": other, "/usr/bin/vcs": Link("/usr/bin/vcs.basic")}
+    basic["/var/lib/dpkg/info/vcs.list"] = "/usr/bin/vcs.basic\n/usr/bin/vcs-shell\n"
+    assert "/usr/bin/vcs-shell" not in asked("/app/server", INTERP, files=basic)[0]
+
+
+def test_what_another_rule_keeps_is_not_told_as_left_out() -> None:
+    files = tree({**ASKED, "/app/server": Exec(elf(interp=INTERP))})
+    image = Image("i", "sha256:i", Platform(), ImageConfig())
+    evidence = Evidence("sha256:i", frozenset({Touch("/app/server", Access.EXEC, Outcome.OK)}))
+
+    def told(*keep: str) -> set[str]:
+        rules = Rules(KeepLevel.REACH, flag_rules(keep, ()))
+        found = resolve(Loaded(image, files), evidence, rules).findings
+        return {p for f in found if f.rule == "companions" for p in f.left_out}
+
+    assert told() == {"/usr/bin/viewer", "/usr/bin/cacheviewer"}
+    assert told("/usr/bin/viewer") == {"/usr/bin/cacheviewer"}
 
 
 def test_what_was_asked_for_in_alpine() -> None:

@@ -13,6 +13,7 @@ from minify.model import Finding, ImageConfig, KeepLevel, Kind
 from minify.resolvers import Scene
 from minify.resolvers.python import make
 from minify.resolvers.python_imports import Import, names_in_bytecode, parse, scan, words
+from minify.resolvers.telling import LeftOut
 from minify.tree import Tree
 from tests.kit import Content, Exec, Link, tree
 
@@ -496,4 +497,7 @@ def test_small_distributions_that_somebody_installed_by_name() -> None:
     assert {f"{DIST}/hasher/__init__.py", f"{DIST}/hasher-1.dist-info/METADATA"} <= kept
     assert f"{LIB}/wave.py" in kept
     assert not {p for p in kept if "came_along" in p or "pytest" in p or "huge" in p}
-    assert any("huge (5242880 bytes)" in f.message for f in findings)
+    left = [f for f in findings if isinstance(f, LeftOut)]
+    assert ["huge (5242880 bytes)" in f.message for f in left] == [True]
+    assert left[0].when(kept) is not None
+    assert left[0].when({*kept, f"{DIST}/huge"}) is None  # what imports it kept it
