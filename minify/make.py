@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from minify import __version__
 from minify.building import Building, Made
 from minify.lock import keep_from_lock, load_lock
-from minify.model import Entry, Evidence, KeepLevel, KeepSet
+from minify.model import Evidence, KeepLevel, KeepSet
 from minify.names import SOURCE_LABEL, VERSION_LABEL
 from minify.options import Options
 from minify.outputs import Product, lay_out
@@ -40,14 +40,20 @@ def make(it: Building, evidence: Evidence) -> Made:
     return Made(keep, Product(output, image_id, layout))
 
 
-def weigh(it: Building, evidence: Evidence) -> dict[str, int]:
-    """What each keep level would weigh, in bytes."""
+def other_levels(it: Building, evidence: Evidence) -> tuple[KeepSet, ...]:
+    """What would be kept at the levels that were not asked for; a lock knows only its own."""
+    if it.options.lock:
+        return ()
+    others = (level for level in KeepLevel if level is not it.options.keep_level)
+    return tuple(_keep(it, evidence, level) for level in others)
+
+
+def weigh(it: Building, keeps: Iterable[KeepSet]) -> dict[str, int]:
+    """What each keep level would weigh, in bytes, the narrowest first."""
     tree = it.loaded.tree
-
-    def entries(level: KeepLevel) -> Iterator[Entry]:
-        return filter(None, map(tree.get, _keep(it, evidence, level).paths))
-
-    return {level.value: content_bytes(entries(level)) for level in KeepLevel}
+    ordered = sorted(keeps, key=lambda keep: keep.level.rank)
+    found = ((keep.level, filter(None, map(tree.get, keep.paths))) for keep in ordered)
+    return {level.value: content_bytes(entries) for level, entries in found}
 
 
 def _rules(it: Building, level: KeepLevel) -> Rules:

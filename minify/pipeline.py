@@ -10,7 +10,7 @@ from minify.bench import Bench
 from minify.building import Building, Made, prepare
 from minify.gates import Packed, check_gates, judge_gates
 from minify.gather import Gathered, evidence, originals
-from minify.make import make, policy_of, weigh
+from minify.make import make, other_levels, policy_of, weigh
 from minify.model import Behaviour, Evidence, Verdict
 from minify.observe import observe
 from minify.options import Options
@@ -61,7 +61,7 @@ def _build(it: Building, wanted: Wanted, weigh_levels: bool) -> Report:
     with it.timed("observe"):
         gathered = evidence(it)
     made = make(it, gathered.evidence)
-    levels = it.spawn(lambda: weigh(it, gathered.evidence)) if weigh_levels else None
+    others = it.spawn(lambda: other_levels(it, gathered.evidence)) if weigh_levels else None
     verdict = Verdict(False, skipped="verification was switched off (--no-verify)")
     if twice is not None:
         with it.timed("verify"):
@@ -69,9 +69,9 @@ def _build(it: Building, wanted: Wanted, weigh_levels: bool) -> Report:
         it.put("originals", twice.result(), it.key)
         gathered = replace(gathered, behaviour=gathered.behaviour or twice.result().first)
     weights = {}
-    if levels is not None:
+    if others is not None:
         with it.timed("levels"):
-            weights = levels.result()
+            weights = weigh(it, (made.keep, *others.result()))
     return _report(it, wanted, (gathered, made, verdict), weights)
 
 
