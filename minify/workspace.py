@@ -132,9 +132,15 @@ def remembered_images(run: Run) -> tuple[str, ...]:
 
 
 def write_document(path: Path, text: str, *, synced: bool = False) -> None:
-    """Write a document whole or not at all; `synced`: also when the machine goes down."""
+    """Write a document whole or not at all; `synced`: also when the machine goes down.
+
+    What is there and no file, as /dev/null or a pipe, is written to and not replaced.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            path.write_text(text, encoding="utf-8", errors="surrogateescape")
+            return
         with temporary.open("w", encoding="utf-8", errors="surrogateescape") as file:
             file.write(text)
             if synced:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
 
-from minify.workspace import Home, alive, dead_runs, running, this_boot
+from minify.errors import BuildError
+from minify.workspace import Home, alive, dead_runs, running, this_boot, write_document
 
 
 def test_a_run_lives_as_long_as_its_process(tmp_path: Path) -> None:
@@ -50,3 +52,30 @@ def test_folders_of_dead_runs_are_found(tmp_path: Path) -> None:
     gone = tmp_path / "runs" / f"00000000-{os.getpid()}-1-1-abc"
     gone.mkdir(parents=True)
     assert [run.folder for run in dead_runs(Home(tmp_path))] == [gone]
+
+
+def test_a_document_is_whole_or_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    path.write_text("old")
+    before = path.stat().st_ino
+    write_document(path, "new \udcff")
+    assert path.read_bytes() == b"new \xff"
+    assert path.stat().st_ino != before  # whoever reads the old one reads it to its end
+    with pytest.raises(BuildError, match="Is a directory"):
+        write_document(tmp_path, "x")
+    assert [p.name for p in tmp_path.iterdir()] == ["report.json"]
+
+
+def test_devices_pipes_and_links_are_written_to_and_stay(tmp_path: Path) -> None:
+    pipe, link, file = tmp_path / "pipe", tmp_path / "link", tmp_path / "file"
+    os.mkfifo(pipe)
+    link.symlink_to("file")
+    heard: list[str] = []
+    reader = threading.Thread(target=lambda: heard.append(pipe.read_text()))
+    reader.start()
+    for path in (pipe, link, Path("/dev/null")):
+        before = path.lstat()
+        write_document(path, "said")
+        assert (path.lstat().st_ino, path.lstat().st_mode) == (before.st_ino, before.st_mode)
+    reader.join(10)
+    assert (heard, file.read_text()) == (["said"], "said")
