@@ -73,7 +73,7 @@ def test_devices_pipes_and_links_are_written_to_and_stay(tmp_path: Path) -> None
     heard: list[str] = []
     reader = threading.Thread(target=lambda: heard.append(pipe.read_text()))
     reader.start()
-    for path in (pipe, link, Path("/dev/null")):
+    for path in (pipe, link):  # not a device, which a defect would cost this machine
         before = path.lstat()
         write_document(path, "said")
         assert (path.lstat().st_ino, path.lstat().st_mode) == (before.st_ino, before.st_mode)
