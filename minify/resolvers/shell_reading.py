@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from minify.model import DEFAULT_PATH, Reason
 from minify.resolvers import Need, Scene
@@ -12,6 +13,11 @@ from minify.resolvers.shell_parse import Names, initial
 from minify.tree import glob_regex
 
 RULE = "shell"
+# What a package's own script installs, was installed before the image was made.
+MANAGERS = frozenset(
+    {"apk", "apt", "apt-get", "aptitude", "dnf", "dpkg", "microdnf", "opkg", "pacman", "rpm",
+     "snap", "tdnf", "yum", "zypper"}
+)  # fmt: skip
 DIR_FILES, DIR_BYTES = 200, 1024 * 1024  # a directory a script works on is kept up to this
 
 
@@ -31,6 +37,12 @@ class Reading:
         """Where commands are looked up: PATH as the image and the script set it."""
         told = [p for value in sorted(self.names.values.get("PATH", ())) for p in value.split(":")]
         return list(dict.fromkeys(p for p in told if p.startswith("/"))) or DEFAULT_PATH.split(":")
+
+    @cached_property
+    def packaged(self) -> bool:
+        """Whether the script is a package's: none of its author's."""
+        script = self.names.script
+        return bool(script) and self.scene.owned.package_of(script) is not None
 
     def need(self, path: str, detail: str) -> Need:
         """Name a path to keep."""
@@ -53,6 +65,8 @@ def lookup(reading: Reading, name: str) -> str | None:
     """Find a command as execvp(3) does: on PATH, or where its slash says."""
     tree = reading.scene.tree
     if not name or len(name) > 255 or "\n" in name:
+        return None
+    if reading.packaged and posixpath.basename(name) in MANAGERS:
         return None
     if "/" in name:
         tried = _bases(reading, name)

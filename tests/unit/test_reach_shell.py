@@ -325,3 +325,11 @@ def test_a_script_that_is_only_sourced_is_read() -> None:
     assert ask(scene_of(files("", plug)), "/opt/app/plug.sh")[0] == {"/usr/bin/jq"}
     packaged = {**plug, "/var/lib/dpkg/info/base.list": "/opt/app/plug.sh\n"}
     assert ask(scene_of(files("", packaged)), "/opt/app/plug.sh")[0] == set()
+
+
+def test_package_managers_count_in_the_authors_own_scripts_only() -> None:
+    apt: dict[str, Content] = {"/usr/bin/apt-get": Exec(b"\x7fELF")}
+    script = "#!/bin/sh\napt-get install -y jq && jq .\n"
+    assert commands(script, {**DPKG, **apt}) == {"apt-get", "jq"}
+    listed: dict[str, Content] = {"/var/lib/dpkg/info/base.list": f"{SCRIPT}\n"}
+    assert commands(script, {**listed, **apt}) == {"jq"}
