@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from minify.model import Kind
 from minify.tree import Tree
@@ -25,8 +25,10 @@ def targets(tree: Tree) -> Mapping[str, frozenset[str]]:
     for path, entry in tree.entries.items():
         if path.endswith(RECORD) and entry.kind is Kind.FILE:
             base, _, name = path.removesuffix("/RECORD").rpartition("/")
-            if base.rpartition("/")[2] not in NAMED and base and _installed(tree, base, path):
-                tops[base] |= {name, *_recorded(tree, path)}
+            if base and base.rpartition("/")[2] not in NAMED:
+                paths = _recorded(tree, path)
+                if _installed(tree, base, paths):
+                    tops[base] |= {name, *_tops(paths)}
     return {base: _present(tree, base, names) for base, names in tops.items()}
 
 
@@ -41,32 +43,31 @@ def own_modules(tree: Tree) -> frozenset[str]:
             record = path.removesuffix(DIRECT_URL) + RECORD
             if _from_sources(tree.read(path)) and tree.is_file(record):
                 base = record.removesuffix(RECORD).rpartition("/")[0]
-                tops = _recorded(tree, record)
+                tops = _tops(_recorded(tree, record))
                 found |= {f"{base}/{top}" for top in tops if not top.endswith(".dist-info")}
     return frozenset(found)
 
 
-def _text(tree: Tree, record: str) -> str:
-    return tree.read(record, LIMIT).decode("utf-8", "replace")
+def _recorded(tree: Tree, record: str) -> list[str]:
+    """The paths in a RECORD, counted from the folder that its distribution is in."""
+    text = tree.read(record, LIMIT).decode("utf-8", "replace")
+    return [line.partition(",")[0] for line in text.splitlines()]
 
 
-def _recorded(tree: Tree, record: str) -> set[str]:
+def _tops(paths: Iterable[str]) -> set[str]:
     """First parts of the paths in a RECORD: modules and packages beside it."""
-    lines = _text(tree, record).splitlines()
-    firsts = {line.partition(",")[0].partition("/")[0] for line in lines}
-    return firsts - {"", "..", "__pycache__"}
+    return {path.partition("/")[0] for path in paths} - {"", "..", "__pycache__"}
 
 
-def _installed(tree: Tree, base: str, record: str) -> bool:
+def _installed(tree: Tree, base: str, paths: Iterable[str]) -> bool:
     """Whether source that a RECORD names is there.
 
     Programs frozen by PyInstaller have a distribution's metadata and its shared objects beside
     them, the modules in an archive of their own: that folder is the application.
     """
-    names = (line.partition(",")[0] for line in _text(tree, record).splitlines())
-    sources = [name for name in names if name.endswith(".py")]
+    sources = [path for path in paths if path.endswith(".py")]
     return not sources or any(
-        tree.resolve(f"{base}/{name}{end}").entry for name in sources for end in ("", "c")
+        tree.resolve(f"{base}/{path}{end}").entry for path in sources for end in ("", "c")
     )
 
 

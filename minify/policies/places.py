@@ -76,8 +76,18 @@ def braces(pattern: str) -> Iterator[str]:
 def runtime_homes(tree: Tree, places: Places) -> frozenset[str]:
     """Find the directories that are homes of language run times, by what lies in them.
 
-    Also what `pip install --target` put into folders of any name.
+    Also what `pip install --target` put into folders of any name. Several resolvers ask, at each
+    level: all names of a tree are looked through once.
     """
+    known = tree.facts("runtime-homes")
+    key = "\0".join(places.homes)
+    if key not in known:
+        known[key] = _homes(tree, places)
+    found: frozenset[str] = known[key]
+    return found
+
+
+def _homes(tree: Tree, places: Places) -> frozenset[str]:
     found = {
         path[: -len(ending)]
         for path in tree.entries

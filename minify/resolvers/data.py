@@ -370,9 +370,10 @@ def _named_folder(index: _Index, entry: Entry, path: str, found: Entry) -> Itera
         return
     weight = index.weigh(found.path)
     limits = index.places.limits
-    most = limits["named_bytes" if entry.path in index.touched else "named_unseen_bytes"]
-    if index.authored(entry.path) and index.own(found.path):  # plug-ins, put there by the author
-        most = max(most, limits["named_unseen_bytes"])
+    # What a program that ran left alone may be meant for it all the same: the author's plug-ins.
+    authors = index.authored(entry.path) and index.own(found.path)
+    few = entry.path in index.touched and not authors
+    most = limits["named_bytes" if few else "named_unseen_bytes"]
     if found.path in index.used:  # and something of it was read: error pages in another language
         most = max(most, limits["beside_bytes"])
     if not weight.within(most, limits["named_files"]):

@@ -105,9 +105,8 @@ def run_trial(stage: Stage, image: Image, plan: Plan, name: str) -> Trial:
         notes |= {"it ended by itself before any exposed port opened: no probe was played"}
     if mute := silent_ports(observations):
         notes |= {f"nothing was answered on port {', '.join(map(str, mute))}: {SILENT}"}
-    seen = replace(seen, notes=notes)
-    evidence = _evidence(image, plan, seen, behaviour)
-    return Trial(replace(evidence, argvs=evidence.argvs | running), behaviour)
+    argvs = running | {plan.command(image.config)}
+    return Trial(_evidence(image, plan, replace(seen, notes=notes), argvs, behaviour), behaviour)
 
 
 def _network_probes(
@@ -244,13 +243,19 @@ def _is_file_path(path: str) -> bool:
     return not any(path == p or path.startswith(p + "/") for p in NOT_FILES)
 
 
-def _evidence(image: Image, plan: Plan, seen: Seen, behaviour: Behaviour) -> Evidence:
+def _evidence(
+    image: Image,
+    plan: Plan,
+    seen: Seen,
+    argvs: frozenset[tuple[str, ...]],
+    behaviour: Behaviour,
+) -> Evidence:
     return Evidence(
         image=image.digest,
         touches=frozenset(t for t in seen.touches if _is_file_path(t.path)),
         lost=seen.lost,
         watchers=seen.watchers,
-        argvs=frozenset({plan.command(image.config)}),
+        argvs=argvs,
         env=frozenset(plan.env),
         notes=seen.notes,
         failed_drives=frozenset(
