@@ -236,8 +236,7 @@ def test_every_output_at_once(world: World, tmp_path: Path, engine: str) -> None
     image = read(files["oci"], tmp_path, "v1").image
     assert read(files["oci-archive"], tmp_path, "v1").image.digest == image.digest
     assert read(files["docker-archive"], tmp_path).image.digest == image.digest
-    in_docker = docker("image", "inspect", f"{NAME}:out-{engine}", "--format", "{{.Id}}")
-    assert in_docker.strip() == image.digest
+    assert identity(f"{NAME}:out-{engine}") == image.digest
     name = outputs["docker"].removeprefix("docker://")
     remote = inspect(name, access=world.registry.access)
     assert remote.image.digest == image.digest
