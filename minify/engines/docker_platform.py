@@ -24,15 +24,16 @@ CHUNK = 1 << 20
 def inspect_image(client: Any, reference: str, platform: str = "") -> dict[str, Any]:
     """Inspect an image, that for a platform where the engine tells several apart.
 
-    Raises ImageNotFound, APIError.
+    Its ID is that of the whole, by which the engine finds it. Where there is none for the platform,
+    the one that is there is told. Raises ImageNotFound, APIError.
     """
+    whole = dict(client.inspect_image(reference))
     if not platform or not version_gte(client.api_version, INSPECT_SINCE):
-        return dict(client.inspect_image(reference))
+        return whole
     try:
-        return dict(_asked(client, reference, parse_platform(platform)))
+        return {**_asked(client, reference, parse_platform(platform)), "Id": whole["Id"]}
     except NotFound:
-        # Without the platform: what is there is named then, and not called missing.
-        return dict(client.inspect_image(reference))
+        return whole
 
 
 def _asked(client: Any, reference: str, platform: Platform) -> Any:

@@ -52,7 +52,16 @@ def root_in(path: Path) -> Entry | None:
                     "/", Kind.DIR, found.mode & 0o7777, found.uid, found.gid, mtime=int(found.mtime)
                 )
             before = line
-    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, tarfile.TarError):
+    except (
+        OSError,
+        EOFError,
+        zlib.error,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        tarfile.TarError,
+    ):
         return None
     return None
 
