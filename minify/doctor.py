@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from minify.engines.docker_api import address, connect
+from minify.engines.docker_connect import address, connect
 from minify.engines.embedded_rootless import NOTE, entering
 from minify.engines.embedded_runtime import RUNTIMES, complaint, this_machine
 from minify.errors import MinifyError

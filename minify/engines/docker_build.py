@@ -8,7 +8,7 @@ from typing import Any
 
 from docker.errors import APIError, BuildError, DockerException
 
-from minify.engines.docker_api import connect
+from minify.engines.docker_connect import connect
 from minify.errors import EngineError
 
 TIMEOUT = 3600  # seconds without a word from the engine
