@@ -97,7 +97,7 @@ def test_a_context_there_is_none_of_is_named_with_those_known(
         (docker_home / "config.json").write_text('{"currentContext": "typo"}')
     with pytest.raises(EngineError, match=f"'typo' .*{by}.*known: default, first, second"):
         address()
-    check = doctor._docker()
+    (check,) = doctor._docker()
     assert not check.ok and "typo" in check.detail
 
 
