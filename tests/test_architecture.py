@@ -37,7 +37,7 @@ SHELVES = [
     {"report"},
     {"compare", "gates", "outputs", "fleet"},
     {"runs"},
-    {"names", "lock", "config", "doctor"},
+    {"names", "lock", "config", "doctor", "builder"},
     {"documents", "options"},
     {"bench"},
     {"engines"},
@@ -50,6 +50,7 @@ KEEPERS = {
     "docker": {
         "engines/docker_api.py",
         "engines/docker_build.py",
+        "engines/docker_client.py",
         "engines/docker_companions.py",
         "engines/docker_connect.py",
         "engines/docker_container.py",
