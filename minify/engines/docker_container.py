@@ -25,6 +25,7 @@ from minify.engines.written import changes, leaves
 from minify.errors import EngineError, TraceError
 from minify.model import Image, Mount, Plan
 
+FETCHED = 256 << 20  # bytes; a larger file is not copied out of a container
 LAST_WORDS = 10.0  # seconds for the output of an ended container to arrive
 
 
@@ -188,7 +189,10 @@ class DockerContainer:
         except APIError:
             return False
         with tempfile.TemporaryFile() as spool:
-            spool.writelines(chunks)
+            for chunk in chunks:
+                spool.write(chunk)
+                if spool.tell() > FETCHED:
+                    return False
             spool.seek(0)
             with tarfile.open(fileobj=spool) as archive:
                 member = next((m for m in archive if m.isreg()), None)

@@ -22,6 +22,7 @@ from minify.engines.embedded_runtime import this_machine, working_runtime
 from minify.engines.embedded_source import load_into, name_of
 from minify.engines.embedded_spec import (
     FILES,
+    OWN,
     SYSCTLS,
     Machine,
     Sources,
@@ -181,6 +182,7 @@ class EmbeddedEngine:
             "root": {"uid": root.uid, "gid": root.gid, "mode": root.mode},
             "userxattr": self.store.rootless,
             "volumes": volumes,
+            "own": OWN,
             "empty_files": ["/.dockerenv"],
             "sysctls": SYSCTLS,
             "stdin": str(folder / "stdin"),

@@ -27,6 +27,7 @@ from minify.store.extract import unpack
 
 CREATE = 60.0  # seconds; a copy of a big root file system may be part of it
 ANSWER = 30.0
+FETCHED = 256 << 20  # bytes; a larger file is not copied out of a container
 TOO_SLOW, NOT_EXECUTABLE, NOT_FOUND = 124, 126, 127  # as timeout(1) and sh(1) have them
 
 
@@ -138,7 +139,8 @@ class EmbeddedContainer:
                 folder, _ = tree.folder(tuple(parents))
                 flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
                 with open(os.open(name, flags, dir_fd=folder), "rb") as source:
-                    if not stat.S_ISREG(os.fstat(source.fileno()).st_mode):
+                    found = os.fstat(source.fileno())
+                    if not stat.S_ISREG(found.st_mode) or found.st_size > FETCHED:
                         return False
                     with sink.open("wb") as copy:
                         shutil.copyfileobj(source, copy)
