@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from minify.below import remove
 from minify.bench import Bench
 from minify.engines import Engine
 from minify.errors import BuildError, UsageError
@@ -268,10 +268,7 @@ def _folder(stack: contextlib.ExitStack, bench: Bench) -> Path:
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+    remove(path)
 
 
 @contextlib.contextmanager

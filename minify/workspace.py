@@ -16,11 +16,11 @@ import contextlib
 import hashlib
 import os
 import secrets
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from minify.below import remove
 from minify.errors import BuildError
 
 
@@ -105,7 +105,7 @@ def running(home: Home) -> Iterator[Run]:
     try:
         yield Run(token, folder)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove(folder)
 
 
 def dead_runs(home: Home) -> tuple[Run, ...]:
@@ -116,7 +116,7 @@ def dead_runs(home: Home) -> tuple[Run, ...]:
 
 def remove_run(run: Run) -> None:
     """Remove a dead run's scratch folder."""
-    shutil.rmtree(run.folder, ignore_errors=True)
+    remove(run.folder)
 
 
 def remember_image(run: Run, image_id: str) -> None:

@@ -56,6 +56,7 @@ class DockerContainer:
         self._state: dict[str, Any] = {}
         self._output: Gathered | None = None
         self._closed = False
+        self._cut = False
 
     @classmethod
     def create(
@@ -262,12 +263,14 @@ class DockerContainer:
         """
         upper = self._upper()
         if upper is not None:
-            return tuple(leaves((path for path, _ in changes(upper)), self._ignored))
+            found, cut = changes(upper)
+            self._cut = self._cut or cut
+            return tuple(leaves(found, self._ignored))
         try:
-            found = self._client.diff(self.id) or []
+            listed = self._client.diff(self.id) or []
         except APIError:
             return ()
-        return tuple(leaves((c["Path"] for c in found if c["Kind"] in (0, 1, 2)), self._ignored))
+        return tuple(leaves((c["Path"] for c in listed if c["Kind"] in (0, 1, 2)), self._ignored))
 
     def _upper(self) -> Path | None:
         driver = self._state.get("GraphDriver") or {}

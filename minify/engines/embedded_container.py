@@ -10,7 +10,7 @@ import shutil
 import signal
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty
@@ -59,6 +59,7 @@ class EmbeddedContainer:
     _exit: int | None = None
     _gone: bool = False
     _started: bool = False
+    _cut: bool = False
     _before: dict[str, int] = field(default_factory=dict)
 
     def create(self, request: dict[str, Any]) -> None:
@@ -70,7 +71,7 @@ class EmbeddedContainer:
             return
         self.way, self.copied = str(answer["way"]), int(answer["copied"])
         self._pid, self._supervisor = int(answer["created"]), int(answer["supervisor"])
-        self._before = dict(self._changes())
+        self._before = self._changes()
         if self.way != "overlay":
             self._say_the_cost()
 
@@ -127,7 +128,7 @@ class EmbeddedContainer:
         tar.write_bytes(archive)
         unpack(Span(tar, 0, len(archive)), f"/proc/{self._pid}/root/.")
         if not self._started:
-            self._before = dict(self._changes())
+            self._before = self._changes()
 
     def fetch(self, path: str, sink: Path) -> bool:
         """Copy a regular file out of the container; returns whether it was there."""
@@ -229,18 +230,20 @@ class EmbeddedContainer:
 
     def written(self) -> tuple[str, ...]:
         """Paths the run created, changed or removed, without directories on the way."""
-        now = dict(self._changes())
+        now = self._changes()
         gone = self._before.keys() - now.keys()
         changed = {*gone, *(p for p, when in now.items() if self._before.get(p) != when)}
         return tuple(leaves(changed, self.place.ignored))
 
-    def _changes(self) -> Iterator[tuple[str, int]]:
+    def _changes(self) -> dict[str, int]:
         """Paths in the overlay's upper directory, or in the whole copy, with their ctime."""
         if not self._supervisor:
-            return iter(())
+            return {}
         # Through the supervisor: what it has mounted is nowhere else.
         name = "rootfs" if self.way == "copy" else "writable/upper"
-        return changes(Path(f"/proc/{self._supervisor}/root{self.place.folder}/{name}"))
+        found, cut = changes(Path(f"/proc/{self._supervisor}/root{self.place.folder}/{name}"))
+        self._cut = self._cut or cut
+        return found
 
     def close(self) -> None:
         """End it with everything it has; may be called twice."""

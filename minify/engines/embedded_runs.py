@@ -6,10 +6,10 @@ import contextlib
 import fcntl
 import os
 import secrets
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from minify.below import remove
 from minify.errors import BuildError
 
 CGROUPS = Path("/sys/fs/cgroup")
@@ -30,7 +30,7 @@ def claimed(runs: Path) -> Iterator[Path]:
         yield folder
     finally:
         _remove_cgroups(f"minify-{folder.name}")  # runtimes leave them when a create fails
-        shutil.rmtree(folder, ignore_errors=True)
+        remove(folder)
         os.close(lock)
 
 
@@ -43,7 +43,7 @@ def sweep(runs: Path) -> int:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 _remove_cgroups(f"minify-{folder.name}")
-                shutil.rmtree(folder, ignore_errors=True)
+                remove(folder)
                 count += 1
             finally:
                 os.close(lock)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from minify.below import Walk
 
-def changes(top: Path) -> Iterator[tuple[str, int]]:
-    """Every path below an upper directory, absolute as the container sees it, with its ctime."""
-    start = str(top)
-    for folder, folders, files in os.walk(start):
-        for name in (*folders, *files):
-            path = f"{folder}/{name}"
-            with contextlib.suppress(OSError):
-                yield path[len(start) :], os.lstat(path).st_ctime_ns
+
+def changes(top: Path) -> tuple[dict[str, int], bool]:
+    """Every path below an upper directory, absolute as the container sees it, with its ctime.
+
+    And whether there are more than are told.
+    """
+    walk = Walk(top)
+    return {path: found.st_ctime_ns for path, found in walk}, walk.cut
 
 
 def leaves(paths: Iterable[str], ignored: Iterable[str]) -> Iterator[str]:

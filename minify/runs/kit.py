@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from minify.below import remove
 from minify.elf.loader import World, closure, facts_of
 from minify.errors import Unsupported
 from minify.model import Entry, Kind
@@ -186,7 +187,7 @@ def _assemble(files: Mapping[str, str], done: Path) -> None:
             if not done.is_dir():
                 work.rename(done)
         finally:
-            shutil.rmtree(work, ignore_errors=True)
+            remove(work)
     except OSError as error:
         if not done.is_dir():  # else another run was quicker
             raise Unsupported(

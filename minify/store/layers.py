@@ -30,11 +30,11 @@ import json
 import os
 import re
 import secrets
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from minify.below import remove, size_of
 from minify.errors import BuildError, EngineError, MinifyError
 from minify.images.limits import DEFAULT, Limits
 from minify.images.span import Span
@@ -193,7 +193,7 @@ class Store:
             yield folder
         finally:
             os.close(lock)
-            shutil.rmtree(folder, ignore_errors=True)
+            remove(folder)
 
     # -------------------------------------------------------------- locks
 
@@ -288,7 +288,7 @@ def collect(home: Path, *, keep_layers: bool = False) -> int:
                     (home / "layers" / notes / folder.name).unlink(missing_ok=True)
     for folder in _subfolders(home / "pulls"):
         freed += _remove_unlocked(folder, home / "layers" / "locks" / f"{folder.name}.write")
-    shutil.rmtree(home / FETCHED, ignore_errors=True)
+    remove(home / FETCHED)
     return freed
 
 
@@ -322,14 +322,10 @@ def _remove_unlocked(folder: Path, lock_path: Path) -> int:
 
 
 def _remove(folder: Path) -> int:
-    size = 0
-    for root, _, files in os.walk(folder):
-        for name in files:
-            with contextlib.suppress(OSError):
-                size += os.lstat(os.path.join(root, name)).st_blocks * 512
+    size = size_of(folder)
     # A rename first: what is half removed must not look like a layer.
     doomed = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
     with contextlib.suppress(OSError):
         folder.rename(doomed)
-        shutil.rmtree(doomed, ignore_errors=True)
+        remove(doomed)
     return size
