@@ -131,7 +131,9 @@ class Building:
     def check_runs(self) -> None:
         """Raise Unsupported for an image of an architecture that cannot be run here."""
         if self.bench.engine.local:
-            check_runs(self.loaded.image.reference, self.loaded.image.platform)
+            check_runs(
+                self.loaded.image.reference, self.loaded.image.platform, self.bench.run.folder
+            )
 
 
 def prepare(bench: Bench, options: Options) -> Building:

@@ -74,12 +74,17 @@ def _build(bench: Bench, recipe: Recipe) -> str:
             f"the {bench.engine.name} engine builds no images",
             hint="build the image first and name it, or start Docker",
         )
-    with step("Building", context=str(recipe.context)), tempfile.TemporaryDirectory() as folder:
+    with step("Building", context=str(recipe.context)), _temporary(bench) as folder:
         if shutil.which("docker"):
             return _by_command(recipe, Path(folder, "id"))
         from minify.engines.docker_build import build_classic
 
         return build_classic(recipe.context, recipe.dockerfile, _classic(recipe), recipe.name)
+
+
+def _temporary(bench: Bench) -> tempfile.TemporaryDirectory[str]:
+    """A folder that goes with the run's own, should we be killed."""
+    return tempfile.TemporaryDirectory(dir=bench.run.folder)
 
 
 def _values(recipe: Recipe) -> dict[str, str]:

@@ -27,6 +27,7 @@ from minify.names import check_tag, default_tag
 from minify.options import Options
 from minify.run import program
 from minify.steps import step
+from minify.workspace import remember_staging
 
 ENGINES = (Transport.ANY, Transport.DAEMON)
 LAYOUTS = (Transport.OCI, Transport.OCI_ARCHIVE, Transport.REGISTRY)
@@ -135,7 +136,7 @@ def lay_out(bench: Bench, output: OutputImage) -> Path:
     folder = bench.run.folder / f"layout-{secrets.token_hex(4)}"
     packed = Packed(_layers(output), output.config, annotations=output.annotations)
     write_oci_layout(folder, packed, INNER)
-    check(folder)
+    check(folder, bench)
     return folder
 
 
@@ -201,6 +202,7 @@ class _Job:
         if place.transport is Transport.OCI and path.is_dir():
             return _Ready(place, manifest)  # it may be a mount point, so nothing can take its place
         staging = path.with_name(f".{path.name[:200]}.{secrets.token_hex(6)}")
+        remember_staging(self.bench.run, staging)
         stack.callback(_remove, staging)
         if place.transport is Transport.OCI:
             copy_layout(self._layout(), staging, place.tag)
@@ -208,11 +210,11 @@ class _Job:
             tagged = self.folder / secrets.token_hex(6)
             copy_layout(self._layout(), tagged, place.tag)
             archive_layout(tagged, staging)
-            check(staging)
+            check(staging, self.bench)
         else:
             name = full_tag(place.tag or self.wanted.name)
             write_docker_archive(staging, _layers(self.output), self.output.config, [name])
-            check(staging)
+            check(staging, self.bench)
         return _Ready(place, manifest or self.output.digest, staging)
 
     def show(self, one: _Ready) -> None:
@@ -249,9 +251,9 @@ def manifest_of(layout: Path) -> str:
     return str(entry["digest"])
 
 
-def check(path: Path) -> None:
+def check(path: Path, bench: Bench) -> None:
     """Re-read an image file; raises BuildError listing what is wrong with it."""
-    found: Sequence[object] = validate(path)
+    found: Sequence[object] = validate(path, folder=bench.run.folder)
     if found:
         shown = "\n".join(f"  {v}" for v in found[:SHOWN])
         raise BuildError(

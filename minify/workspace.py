@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,6 +24,8 @@ from pathlib import Path
 
 from minify.below import remove
 from minify.errors import BuildError
+
+STAGING = re.compile(r"\..*\.[0-9a-f]{12}", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,9 @@ def dead_runs(home: Home) -> tuple[Run, ...]:
 
 
 def remove_run(run: Run) -> None:
-    """Remove a dead run's scratch folder."""
+    """Remove a dead run's scratch folder, and what it was making elsewhere."""
+    for path in remembered_staging(run):
+        remove(path)
     remove(run.folder)
 
 
@@ -129,6 +135,22 @@ def remembered_images(run: Run) -> tuple[str, ...]:
     """The image IDs a run noted."""
     journal = run.folder / "images"
     return tuple(journal.read_text().split()) if journal.exists() else ()
+
+
+def remember_staging(run: Run, path: Path) -> None:
+    """Note a file or folder that is made outside our own folder, before it is made."""
+    with (run.folder / "staged").open("a", encoding="utf-8", errors="surrogateescape") as journal:
+        journal.write(json.dumps(str(path.absolute())) + "\n")
+
+
+def remembered_staging(run: Run) -> Iterator[Path]:
+    """What a run noted and only it can have made: `.NAME.` and twelve hexadecimal digits."""
+    with contextlib.suppress(OSError, ValueError):
+        text = (run.folder / "staged").read_text(encoding="utf-8", errors="surrogateescape")
+        for line in text.splitlines():
+            path = Path(str(json.loads(line)))
+            if path.is_absolute() and STAGING.fullmatch(path.name):
+                yield path
 
 
 def write_document(path: Path, text: str, *, synced: bool = False) -> None:
