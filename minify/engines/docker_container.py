@@ -19,9 +19,10 @@ from docker.errors import APIError, NotFound
 from requests.exceptions import ConnectionError as RequestsConnectionError
 from requests.exceptions import ReadTimeout
 
-from minify.engines import Launch
+from minify.engines import OUTPUT_LIMIT, Launch
 from minify.engines.docker_output import Gathered, run_inside
-from minify.engines.written import changes, leaves
+from minify.engines.limits import refused
+from minify.engines.written import TOO_MANY, changes, leaves
 from minify.errors import EngineError, TraceError
 from minify.model import Image, Mount, Plan
 
@@ -57,6 +58,7 @@ class DockerContainer:
         self._output: Gathered | None = None
         self._closed = False
         self._cut = False
+        self._refused: tuple[str, ...] = ()
 
     @classmethod
     def create(
@@ -75,7 +77,8 @@ class DockerContainer:
             binds=[_bind(m) for m in mounts if m.source] or None,
             tmpfs={m.target: "" for m in mounts if not m.source} or None,
             port_bindings=None if place.direct else {p: ("127.0.0.1", None) for p in ports},
-            log_config={"Type": "json-file"},
+            # We read along; what the engine keeps beside must not fill its disk.
+            log_config={"Type": "json-file", "Config": {"max-size": "16m", "max-file": "1"}},
             **_around(plan),
         )
         argv = _argv(plan, image, launch)
@@ -254,6 +257,17 @@ class DockerContainer:
     def health(self) -> str:
         """Always empty: the trial runs the health check as a drive."""
         return ""
+
+    def cut(self) -> tuple[str, ...]:
+        """What of this run was refused or not kept so far."""
+        if (pid := self.pid) is not None:
+            self._refused = refused(pid) or self._refused
+        words = list(self._refused)
+        if not words and (self._state.get("State") or {}).get("OOMKilled"):
+            words.append("it was killed for want of memory: give it more (--memory)")
+        if self._output is not None and self._output.full:
+            words.append(f"it wrote more than {OUTPUT_LIMIT >> 20} MiB, the rest was not kept")
+        return (*words, *([TOO_MANY] if self._cut else ()))
 
     def written(self) -> tuple[str, ...]:
         """Paths the run created or changed, without directories on the way.

@@ -16,7 +16,9 @@ from pathlib import Path
 from queue import Empty
 from typing import Any
 
-from minify.engines.written import changes, leaves
+from minify.engines import OUTPUT_LIMIT
+from minify.engines.limits import refused
+from minify.engines.written import TOO_MANY, changes, leaves
 from minify.errors import EngineError, TraceError, Unsupported
 from minify.images.span import Span
 from minify.probe import NOT_PERMITTED, Probe
@@ -60,6 +62,7 @@ class EmbeddedContainer:
     _gone: bool = False
     _started: bool = False
     _cut: bool = False
+    _refused: tuple[str, ...] = ()
     _before: dict[str, int] = field(default_factory=dict)
 
     def create(self, request: dict[str, Any]) -> None:
@@ -155,6 +158,7 @@ class EmbeddedContainer:
         words, process = self.place.folder / f"{name}.log", self.place.folder / f"{name}.json"
         # Named whole: left to themselves, not all runtimes take the container's user and folder.
         config = json.loads((self.place.folder / "config.json").read_text(encoding="utf-8"))
+        process.touch(mode=0o600)
         process.write_text(json.dumps({**config["process"], "args": list(argv)}), encoding="utf-8")
         # The specification names no network (embedded_spec): of itself runc would stay in ours.
         enter = (program("nsenter"), "-t", str(self._supervisor), "-m", "-p", "-n", "--")
@@ -227,6 +231,18 @@ class EmbeddedContainer:
     def health(self) -> str:
         """Always empty: the trial runs the health check as a drive."""
         return ""
+
+    def cut(self) -> tuple[str, ...]:
+        """What of this run was refused or not kept so far."""
+        if (pid := self.pid) is not None:
+            self._refused = refused(pid) or self._refused
+        words = list(self._refused)
+        try:
+            if self.place.log.stat().st_size >= OUTPUT_LIMIT:
+                words.append(f"it wrote more than {OUTPUT_LIMIT >> 20} MiB, the rest was not kept")
+        except OSError:
+            pass
+        return (*words, *([TOO_MANY] if self._cut else ()))
 
     def written(self) -> tuple[str, ...]:
         """Paths the run created, changed or removed, without directories on the way."""

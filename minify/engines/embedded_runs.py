@@ -11,6 +11,7 @@ from pathlib import Path
 
 from minify.below import remove
 from minify.errors import BuildError
+from minify.workspace import make_private
 
 CGROUPS = Path("/sys/fs/cgroup")
 
@@ -20,7 +21,7 @@ def claimed(runs: Path) -> Iterator[Path]:
     """Make a container's folder, held by a lock while in use, removed at the end."""
     folder = runs / secrets.token_hex(8)
     try:
-        runs.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(runs.parent, runs.name)
         folder.mkdir(mode=0o711)
     except OSError as error:
         raise BuildError(f"cannot make {folder}: {error.strerror}") from error

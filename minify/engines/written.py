@@ -7,6 +7,8 @@ from pathlib import Path
 
 from minify.below import Walk
 
+TOO_MANY = "it wrote more files than are told, or deeper ones"
+
 
 def changes(top: Path) -> tuple[dict[str, int], bool]:
     """Every path below an upper directory, absolute as the container sees it, with its ctime.

@@ -23,6 +23,7 @@ from minify.errors import Unsupported
 from minify.model import Entry, Kind
 from minify.run import program, run
 from minify.tree import Tree
+from minify.workspace import make_private
 
 MOUNT = "/.minify/kit"
 LAYOUT = "1"  # part of the cache key: raise it when the folder's layout changes
@@ -175,7 +176,7 @@ def _key(files: Mapping[str, str]) -> str:
 def _assemble(files: Mapping[str, str], done: Path) -> None:
     """Copy into a temporary folder and rename it, so that a kit is whole or absent."""
     try:
-        done.parent.mkdir(parents=True, exist_ok=True)
+        make_private(done.parent.parent, done.parent.name)
         work = Path(tempfile.mkdtemp(prefix=f"{done.name}.", dir=done.parent))
         try:
             (work / "lib").mkdir()

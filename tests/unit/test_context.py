@@ -13,7 +13,8 @@ from minify.context import build_image, build_services, recipe_of
 from minify.errors import EngineError, Unsupported, UsageError
 from minify.options import Options, Recipe
 
-DOCKER = SimpleNamespace(engine=SimpleNamespace(name="docker"))
+RUN = SimpleNamespace(folder=None)  # where temporary files go
+DOCKER = SimpleNamespace(engine=SimpleNamespace(name="docker"), run=RUN)
 IMAGE = "sha256:" + "1" * 64
 
 # A docker command: which builders it has is told by the words in the file `has`.
@@ -134,7 +135,7 @@ def test_an_argument_without_value_is_the_environment_s(
 
 def services(*recipes: Recipe, there: object = None) -> None:
     engine = SimpleNamespace(name="docker", find=lambda _name: there)
-    build_services(cast(Bench, SimpleNamespace(engine=engine)), recipes)
+    build_services(cast(Bench, SimpleNamespace(engine=engine, run=RUN)), recipes)
 
 
 def test_services_are_built_under_their_names(context: Path) -> None:
