@@ -27,7 +27,7 @@ from minify.names import check_tag, default_tag
 from minify.options import Options
 from minify.run import program
 from minify.steps import step
-from minify.workspace import remember_staging
+from minify.workspace import forget_staging, remember_staging
 
 ENGINES = (Transport.ANY, Transport.DAEMON)
 LAYOUTS = (Transport.OCI, Transport.OCI_ARCHIVE, Transport.REGISTRY)
@@ -148,6 +148,7 @@ def deliver(bench: Bench, wanted: Wanted, product: Product) -> dict[str, str]:
     """
     files = [p for p in wanted.places if p.transport is not Transport.ANY]
     with contextlib.ExitStack() as stack:
+        stack.callback(forget_staging, bench.run)
         if files:
             progress = stack.enter_context(step("Writing", outputs=len(files)))
             progress.count("places", len(files))

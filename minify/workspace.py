@@ -164,6 +164,11 @@ def remember_staging(run: Run, path: Path) -> None:
     append_private(run.folder / "staged", json.dumps(str(path.absolute())))
 
 
+def forget_staging(run: Run) -> None:
+    """Say that nothing is under way outside our own folder any more."""
+    (run.folder / "staged").unlink(missing_ok=True)
+
+
 def remembered_staging(run: Run) -> Iterator[Path]:
     """What a run noted and only it can have made: `.NAME.` and twelve hexadecimal digits."""
     with contextlib.suppress(OSError, ValueError):

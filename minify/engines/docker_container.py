@@ -277,9 +277,10 @@ class DockerContainer:
         """
         upper = self._upper()
         if upper is not None:
-            found, cut = changes(upper)
-            self._cut = self._cut or cut
-            return tuple(leaves(found, self._ignored))
+            found = changes(upper)
+            told = tuple(leaves((path for path, _ in found), self._ignored))
+            self._cut = self._cut or found.cut
+            return told
         try:
             listed = self._client.diff(self.id) or []
         except APIError:

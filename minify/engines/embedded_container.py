@@ -257,9 +257,10 @@ class EmbeddedContainer:
             return {}
         # Through the supervisor: what it has mounted is nowhere else.
         name = "rootfs" if self.way == "copy" else "writable/upper"
-        found, cut = changes(Path(f"/proc/{self._supervisor}/root{self.place.folder}/{name}"))
-        self._cut = self._cut or cut
-        return found
+        found = changes(Path(f"/proc/{self._supervisor}/root{self.place.folder}/{name}"))
+        told = dict(found)
+        self._cut = self._cut or found.cut
+        return told
 
     def close(self) -> None:
         """End it with everything it has; may be called twice."""

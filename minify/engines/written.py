@@ -10,13 +10,25 @@ from minify.below import Walk
 TOO_MANY = "it wrote more files than are told, or deeper ones"
 
 
-def changes(top: Path) -> tuple[dict[str, int], bool]:
-    """Every path below an upper directory, absolute as the container sees it, with its ctime.
+class Changes:
+    """What is below an upper directory; `cut` once it was gone through: there is more than that."""
 
-    And whether there are more than are told.
-    """
-    walk = Walk(top)
-    return {path: found.st_ctime_ns for path, found in walk}, walk.cut
+    def __init__(self, top: Path) -> None:
+        self._walk = Walk(top)
+
+    def __iter__(self) -> Iterator[tuple[str, int]]:
+        """Yield every path, absolute as the container sees it, with its ctime."""
+        return ((path, found.st_ctime_ns) for path, found in self._walk)
+
+    @property
+    def cut(self) -> bool:
+        """Whether there is more than was told."""
+        return self._walk.cut
+
+
+def changes(top: Path) -> Changes:
+    """Every path below an upper directory, absolute as the container sees it, with its ctime."""
+    return Changes(top)
 
 
 def leaves(paths: Iterable[str], ignored: Iterable[str]) -> Iterator[str]:
