@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from docker.errors import ImageNotFound
+from docker.errors import NotFound
 from docker.utils import version_gte
 
 from minify.images.platforms import parse_platform
@@ -30,7 +30,7 @@ def inspect_image(client: Any, reference: str, platform: str = "") -> dict[str, 
         return dict(client.inspect_image(reference))
     try:
         return dict(_asked(client, reference, parse_platform(platform)))
-    except ImageNotFound:
+    except NotFound:
         # Without the platform: what is there is named then, and not called missing.
         return dict(client.inspect_image(reference))
 
