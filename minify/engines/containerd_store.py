@@ -21,6 +21,7 @@ T = TypeVar("T")
 CONTENT = "io.containerd.content.v1.content/blobs/sha256"
 OVERLAY = "io.containerd.snapshotter.v1.overlayfs"
 DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
+SOURCE = b"containerd.io/distribution.source."
 DOCUMENT_MAX = 32 << 20
 DEPTH = 4  # indexes within indexes
 DOCUMENTS_MAX = 100
@@ -79,12 +80,17 @@ class ContainerdStore:
         folder = self._folder(found[container_id]) if container_id in found else None
         return folder if folder and folder.is_dir() else None
 
+    def pulled(self, digest: str) -> bool:
+        """Whether a blob came from a registry: containerd notes which (its ContentLabels)."""
+        records = self.root / "io.containerd.metadata.v1.bolt" / "meta.db"
+        return self._ask(lambda root: _has_source(root, digest.encode()), records) or False
+
     def _folder(self, number: int) -> Path:
         return self.root / OVERLAY / "snapshots" / str(number) / "fs"
 
-    def _ask(self, question: Callable[[Bucket], T]) -> T | None:
+    def _ask(self, question: Callable[[Bucket], T], records: Path | None = None) -> T | None:
         try:
-            return look(self.root / OVERLAY / "metadata.db", question)
+            return look(records or self.root / OVERLAY / "metadata.db", question)
         except (OSError, Unreadable):
             return None
 
@@ -122,6 +128,18 @@ def _snapshots(root: Bucket, wanted: set[str]) -> dict[str, int]:
         if name in wanted and isinstance(value, Bucket):
             found[name] = _uvarint(value.values().get(b"id", b""))
     return found
+
+
+def _has_source(root: Bucket, digest: bytes) -> bool:
+    """Whether a namespace knows where a blob is from (containerd, metadata/buckets.go)."""
+    version = root.find(b"v1")
+    for _, namespace in version.items() if version else ():
+        found: Bucket | None = namespace if isinstance(namespace, Bucket) else None
+        for name in (b"content", b"blob", digest, b"labels"):
+            found = found.find(name) if found else None
+        if found and any(key.startswith(SOURCE) for key in found.values()):
+            return True
+    return False
 
 
 def _uvarint(data: bytes) -> int:

@@ -26,14 +26,13 @@ from docker.utils import kwargs_from_env
 from minify.engines import Launch, Loaded
 from minify.engines.docker_companions import accompanied
 from minify.engines.docker_container import DockerContainer, Place
-from minify.engines.docker_disk import Disk, bytes_in, disk_of
+from minify.engines.docker_disk import Disk, disk_of
 from minify.engines.docker_image import image_of, manifest_of
 from minify.engines.docker_platform import inspect_image, save_image
 from minify.engines.docker_source import bring, is_lent, lend, retire, take_back
 from minify.errors import BuildError, EngineError, Unsupported, UsageError
 from minify.images.archive import read_docker_archive
 from minify.images.opened import OpenedImage
-from minify.images.overlay import read_overlay
 from minify.images.platforms import check_platform, fits
 from minify.images.registry import Access
 from minify.images.source import open_source
@@ -158,10 +157,11 @@ class DockerEngine:
         image = image_of(reference, found, self._disk.config(found))
         check_platform(reference, image.platform, platform)
         manifest = manifest_of(reference, found)
+        manifest = manifest if self._disk.pulled(manifest) else ""
         directories = self._directories(image, found)
         if directories and (tree := self._overlay(directories)):
             image = self._sized(image, directories, None)
-            return Loaded(image, tree, lambda count: read_overlay(directories[:count]), manifest)
+            return Loaded(image, tree, lambda count: self._disk.tree(directories[:count]), manifest)
         saved = self._saved(image)
         image = self._sized(image_of(reference, found, saved.config), (), saved)
         return Loaded(image, saved.tree, saved.base, manifest)
@@ -196,11 +196,9 @@ class DockerEngine:
         self, image: Image, directories: tuple[Path, ...], opened: OpenedImage | None
     ) -> Image:
         """With its size as opened: containerd's store counts compressed bytes."""
-        if not self._disk.containerd:
-            return image
-        if directories:
-            return replace(image, size=bytes_in(directories))
-        return replace(image, size=sum(span.size for span in opened.layers) if opened else 0)
+        if directories or not (opened and self._disk.containerd):
+            return replace(image, size=self._disk.size(directories, image.size))
+        return replace(image, size=sum(span.size for span in opened.layers))
 
     def find(self, reference: str) -> Image | None:
         """Look an image up by name or ID, or one from elsewhere that was loaded before."""
@@ -222,7 +220,7 @@ class DockerEngine:
     def _overlay(self, directories: tuple[Path, ...]) -> Tree | None:
         """The tree of the engine's layer folders, None where only the kernel can follow them."""
         with contextlib.suppress(PermissionError, Unsupported):
-            return read_overlay(directories)
+            return self._disk.tree(directories)
         return None
 
     def _saved(self, image: Image) -> OpenedImage:

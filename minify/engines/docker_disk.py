@@ -17,6 +17,9 @@ from typing import Any
 from docker.errors import APIError
 
 from minify.engines.containerd_store import DIGEST, ContainerdStore, document
+from minify.engines.podman_store import is_podman, with_root
+from minify.images.overlay import read_overlay
+from minify.tree import Tree
 
 SHARED = Path("/var/lib/containerd")  # the machine's own containerd
 CLASSIC = ("overlay2", "overlay")
@@ -67,6 +70,24 @@ class Disk:
             data = driver.get("Data") or {}
             upper = str(data.get("UpperDir") or "") if driver.get("Name") == "overlay2" else ""
         return Path(upper) if upper and os.access(upper, os.R_OK | os.X_OK) else None
+
+    def tree(self, folders: tuple[Path, ...]) -> Tree:
+        """The squashed tree of layer folders; raises as `read_overlay` does."""
+        tree = read_overlay(folders)
+        return with_root(tree, self.root, folders) if self.podman else tree
+
+    def size(self, folders: tuple[Path, ...], told: int) -> int:
+        """The bytes of an image opened; `told` by the engine, which may count others."""
+        return bytes_in(folders) if folders and (self.containerd or self.podman) else told
+
+    def pulled(self, digest: str) -> bool:
+        """Whether a manifest is a registry's. Every image of containerd's store has one."""
+        return not self.containerd or any(store.pulled(digest) for store in self.stores)
+
+    @property
+    def podman(self) -> bool:
+        """Whether it is a store of Podman's."""
+        return is_podman(self.root)
 
     @property
     def stores(self) -> tuple[ContainerdStore, ...]:

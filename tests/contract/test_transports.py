@@ -174,7 +174,7 @@ def test_layers_only_the_kernel_can_follow_are_saved_by_the_engine(
     def refuse(_: object) -> None:
         raise Unsupported("redirect_dir")
 
-    monkeypatch.setattr("minify.engines.docker_api.read_overlay", refuse)
+    monkeypatch.setattr("minify.engines.docker_disk.read_overlay", refuse)
     with there(world, True), running(Home(tmp_path)) as run:
         engine = open_engine("docker", run, Home(tmp_path))
         loaded = engine.load(f"{NAME}:input")
