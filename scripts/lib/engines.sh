@@ -106,6 +106,7 @@ NETWORK
 
 start_podman() {
     podman_settings
+    hold_bridge
     # The names of sockets below it are short of 108 characters only in a folder with a short name.
     export CONTAINERS_CONF=$state/containers.conf NETAVARK_FW=none
     in_its_place podman --root "$state/data" --runroot "$state/exec" --cgroup-manager cgroupfs \

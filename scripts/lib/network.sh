@@ -44,9 +44,17 @@ make_network() {
     firewall -I
 }
 
+# Podman removes a bridge with its last container, and with it the route that keeps our addresses
+# from being given to another engine: a port that stays keeps the bridge.
+hold_bridge() {
+    ip link add name "${bridge}a" type veth peer name "${bridge}b"
+    ip link set "${bridge}a" master "$bridge"
+}
+
 remove_network() {
     [ -n "$network" ] || return 0
     firewall -D
+    ip link delete "${bridge}a" 2>/dev/null || true
     ip link delete "$bridge" 2>/dev/null || true
     # Another engine that was started meanwhile may count on it.
     if [ "$forwarding" = 0 ] && ! pidof dockerd >/dev/null; then
