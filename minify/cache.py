@@ -61,6 +61,7 @@ def key_for(options: Options, digest: str, engine: str) -> str:
         options, image="", tag="", engine="", force=False, fresh=False, time_budget=0.0,
         output=(), auth_file="", cert_dir="", tls_verify=True,
         context="", dockerfile="", build_args=(), build_target="", build_network="", builds=(),
+        build_secrets=(), build_ssh=(), build_cache_from=(), build_cache_to=(),
         baseline="" if options.max_growth is None else options.baseline,
     )  # fmt: skip
     tally = hashlib.sha256()

@@ -5,16 +5,26 @@ They are the image to minify (`--context`), and the services of a compose file t
 
 from __future__ import annotations
 
-import shutil
+import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from minify.bench import Bench
-from minify.errors import EngineError, MinifyError, Unsupported, UsageError
+from minify.builder import (
+    Builder,
+    builder,
+    check_wishes,
+    flags_of,
+    hint_of,
+    tail,
+    telling,
+    variables,
+)
+from minify.errors import EngineError, Unsupported, UsageError
 from minify.options import Options, Recipe
-from minify.run import run, users_environment
+from minify.run import follow
 from minify.steps import step
 
 TIMEOUT = 3600.0  # seconds; --time-budget is usually shorter
@@ -26,7 +36,8 @@ def recipe_of(options: Options) -> Recipe:
     dockerfile = Path(options.dockerfile) if options.dockerfile else context / "Dockerfile"
     made = Recipe(
         context, dockerfile, options.build_args, options.build_target, options.build_network,
-        options.image,
+        options.image, secrets=options.build_secrets, ssh=options.build_ssh,
+        cache_from=options.build_cache_from, cache_to=options.build_cache_to,
     )  # fmt: skip
     return _checked(made, "--context names a folder", "name it with --dockerfile")
 
@@ -74,62 +85,76 @@ def _build(bench: Bench, recipe: Recipe) -> str:
             f"the {bench.engine.name} engine builds no images",
             hint="build the image first and name it, or start Docker",
         )
-    with step("Building", context=str(recipe.context)), tempfile.TemporaryDirectory() as folder:
-        if shutil.which("docker"):
-            return _by_command(recipe, Path(folder, "id"))
-        from minify.engines.docker_build import build_classic
+    with step("Building", context=str(recipe.context)) as progress:
+        tell = telling(progress.note)
+        made = builder()
+        if made is None or not made.buildkit:
+            check_wishes(recipe)
+        return _by_api(recipe, tell) if made is None else _by_command(bench, recipe, made, tell)
 
-        return build_classic(recipe.context, recipe.dockerfile, _classic(recipe), recipe.name)
 
+def _by_api(recipe: Recipe, tell: Callable[[str], None]) -> str:
+    """With the classic builder, for machines without the docker command line."""
+    from minify.engines.docker_build import build_classic
 
-def _values(recipe: Recipe) -> dict[str, str]:
-    """The build arguments that are named without a value and that the environment has."""
-    names = {item for item in recipe.arguments if "=" not in item}
-    return {k: v for k, v in users_environment().items() if k in names}
+    try:
+        return build_classic(
+            recipe.context, recipe.dockerfile, _classic(recipe), recipe.name, tell=tell
+        )
+    except EngineError as error:
+        hint = hint_of(recipe.dockerfile, error.message)
+        raise EngineError(error.message, hint=hint or error.hint) from error
 
 
 def _classic(recipe: Recipe) -> dict[str, object]:
     said = dict(item.partition("=")[::2] for item in recipe.arguments if "=" in item)
-    pairs = {**said, **_values(recipe)}
-    wanted = {"buildargs": pairs, "target": recipe.target, "network_mode": recipe.network}
+    pairs = {**said, **variables(Recipe(Path(), Path(), recipe.arguments))}
+    wanted = {
+        "buildargs": pairs, "target": recipe.target, "network_mode": recipe.network,
+        "cache_from": list(recipe.cache_from),
+    }  # fmt: skip
     return {k: v for k, v in wanted.items() if v}
 
 
-def _by_command(recipe: Recipe, id_file: Path) -> str:
-    argv, env = _builder()
-    name = recipe.name
-    argv += ["--iidfile", str(id_file), "--file", str(recipe.dockerfile)]
-    argv += [part for item in recipe.arguments for part in ("--build-arg", item)]
-    argv += ["--target", recipe.target] if recipe.target else []
-    argv += ["--network", recipe.network] if recipe.network else []
-    argv += ["--tag", name] if name else []
-    done = run(
-        [*argv, str(recipe.context)], timeout=TIMEOUT, env={**_values(recipe), **env}, check=False
+def _by_command(bench: Bench, recipe: Recipe, made: Builder, tell: Callable[[str], None]) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        id_file, metadata = Path(folder, "id"), Path(folder, "metadata")
+        argv = [*made.argv, "--iidfile", str(id_file)]
+        env = {**variables(recipe), **made.env}
+        if made.buildx:
+            argv += ["--metadata-file", str(metadata)]
+            # A statement on how it was built makes two builds of the same content two images. It
+            # is worth something to whoever gets the image, and one without a name nobody gets.
+            env |= {} if recipe.name else {"BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
+        argv += [*flags_of(recipe), str(recipe.context)]
+        done = follow(argv, tell, timeout=TIMEOUT, env=env)
+        if done.returncode != 0:
+            said = tail(done.stderr, done.stdout)
+            by_hand = f"try it by hand: docker build --file {recipe.dockerfile} {recipe.context}"
+            raise EngineError(
+                f"cannot build {recipe.dockerfile}: exit status {done.returncode}\n{said}",
+                hint=("" if made.buildkit else hint_of(recipe.dockerfile, said)) or by_hand,
+            )
+        return recipe.name or _made(bench, id_file, metadata)
+
+
+def _made(bench: Bench, id_file: Path, metadata: Path) -> str:
+    """The ID of the image that was made.
+
+    An engine with containerd's store calls it by its manifest; the builder's file of the ID may
+    name its configuration all the same.
+    """
+    names = [id_file.read_text().strip()] if id_file.is_file() else []
+    if metadata.is_file():
+        said = json.loads(metadata.read_text() or "{}")
+        names.append(str(said.get("containerimage.digest") or ""))
+    names = [name for name in names if name]
+    if not names:
+        raise EngineError("the builder named no image", hint="is it `docker build`?")
+    for name in names:
+        if bench.engine.find(name) is not None:
+            return name
+    raise EngineError(
+        f"the image that was built is not in the engine: {', '.join(names)}",
+        hint="give it a name: minify build NAME --context ..., or: docker buildx use default",
     )
-    if done.returncode != 0:
-        tail = "\n".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-20:])
-        raise EngineError(
-            f"cannot build {recipe.dockerfile}: exit status {done.returncode}\n{tail}",
-            hint=f"try it by hand: docker build --file {recipe.dockerfile} {recipe.context}",
-        )
-    try:
-        return name or id_file.read_text().strip()
-    except OSError as error:
-        raise EngineError("the builder named no image", hint="is it `docker build`?") from error
-
-
-def _builder() -> tuple[list[str], Mapping[str, str]]:
-    """The build command: buildx, else the engine's BuildKit, else the classic builder."""
-    if _works(["docker", "buildx", "version"], {}):
-        return ["docker", "buildx", "build", "--load", "--progress", "plain"], {}
-    # Without the plug-in, command lines since 23.0 refuse BuildKit; older ones have it built in.
-    if _works(["docker", "build", "--help"], {"DOCKER_BUILDKIT": "1"}):
-        return ["docker", "build", "--progress", "plain"], {"DOCKER_BUILDKIT": "1"}
-    return ["docker", "build"], {"DOCKER_BUILDKIT": "0"}
-
-
-def _works(argv: list[str], env: Mapping[str, str]) -> bool:
-    try:
-        return run(argv, timeout=30, env=env, check=False).returncode == 0
-    except MinifyError:
-        return False

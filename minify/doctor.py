@@ -9,8 +9,10 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from minify.engines.docker_api import address, connect
+from minify.engines.docker_connect import address, connect
+from minify.engines.docker_traits import traits
 from minify.engines.embedded_rootless import NOTE, entering
 from minify.engines.embedded_runtime import RUNTIMES, complaint, this_machine
 from minify.errors import MinifyError
@@ -42,8 +44,6 @@ def examine(home: Path) -> tuple[Check, ...]:
     behind.
     """
     looks: tuple[Callable[[], Check], ...] = (
-        _kernel,
-        _docker,
         *(lambda name=name: _runtime(home, name) for name in RUNTIMES),
         _strace,
         _fanotify,
@@ -55,7 +55,7 @@ def examine(home: Path) -> tuple[Check, ...]:
         lambda: _program("zstd", "reads layers compressed with zstd"),
         _foreign_programs,
     )
-    return tuple(look() for look in looks)
+    return (_kernel(), *_docker(), *(look() for look in looks))
 
 
 def engine_of(checks: tuple[Check, ...]) -> str:
@@ -76,7 +76,8 @@ def _kernel() -> Check:
     return Check("kernel", ok, detail, "" if ok else "use Linux 4.8 or newer")
 
 
-def _docker() -> Check:
+def _docker() -> tuple[Check, ...]:
+    """The engine, and where one answers what it is like."""
     hint = "start Docker or set DOCKER_HOST; without it use --engine embedded"
     other = next((p for p in OTHER_SOCKETS if Path(p).exists()), "")
     if other:
@@ -85,14 +86,25 @@ def _docker() -> Check:
     try:
         where = address().replace("http+unix://", "unix://")
         if where.startswith("ssh://"):
-            return Check("docker", True, f"at {where} (not contacted)")
-        version = connect(timeout=ANSWER).version()
+            return (Check("docker", True, f"at {where} (not contacted)"),)
+        with contextlib.closing(connect(timeout=ANSWER)) as client:
+            version = client.version()
+            found = Check("docker", True, f"{where} {str(version.get('Version', ''))[:40]}".strip())
+            return (found, *_traits(client))
     except MinifyError as error:
         told = error.message if where in error.message else f"{where}: {error.message}"
-        return Check("docker", False, told, hint)
+        return (Check("docker", False, told, hint),)
     except Exception as error:  # what answers is no Docker engine: the SDK says so in many ways
-        return Check("docker", False, f"{where}: {str(error)[:160]}", hint)
-    return Check("docker", True, f"{where} {str(version.get('Version', ''))[:40]}".strip())
+        return (Check("docker", False, f"{where}: {str(error)[:160]}", hint),)
+
+
+def _traits(client: Any) -> tuple[Check, ...]:
+    """What the engine is like; an engine that keeps it to itself can be used all the same."""
+    try:
+        found = traits(client.info(), root=os.geteuid() == 0)
+    except Exception as error:  # as above
+        return (Check("docker store", True, f"the engine does not say: {str(error)[:160]}"),)
+    return tuple(Check(t.name, not t.hint, t.detail, t.hint) for t in found)
 
 
 def _runtime(home: Path, name: str) -> Check:

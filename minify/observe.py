@@ -58,7 +58,8 @@ def _again(
 ) -> Trial:
     if not stage.engine.local:
         note = f"{', '.join(privileged)} ran without the privileges it would have in production"
-        return replace(first, evidence=replace(first.evidence, notes=frozenset({note})))
+        notes = first.evidence.notes | {note}
+        return replace(first, evidence=replace(first.evidence, notes=notes))
     again = run_trial(stage, loaded.image, replace(plan, watch=Watch.ATTACHED), "observe-attached")
     return Trial(first.evidence.merge(again.evidence), again.behaviour)
 

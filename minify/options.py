@@ -22,6 +22,10 @@ class Recipe:
     network: str = ""
     name: str = ""
     beyond: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+    ssh: tuple[str, ...] = ()
+    cache_from: tuple[str, ...] = ()
+    cache_to: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,3 +83,7 @@ class Options:
     build_args: tuple[str, ...] = ()
     build_target: str = ""
     build_network: str = ""
+    build_secrets: tuple[str, ...] = ()
+    build_ssh: tuple[str, ...] = ()
+    build_cache_from: tuple[str, ...] = ()
+    build_cache_to: tuple[str, ...] = ()

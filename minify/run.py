@@ -12,8 +12,10 @@ import shlex
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import IO
 
 from minify.errors import MinifyError, Unsupported
 
@@ -24,6 +26,7 @@ PASSED_ON = ("PATH", "HOME", "TMPDIR", "XDG_RUNTIME_DIR", "DOCKER_CONFIG", "DOCK
 PACKAGES = {"strace": "strace", "runc": "runc", "crun": "crun", "skopeo": "skopeo",
             "nsenter": "util-linux", "zstd": "zstd"}  # fmt: skip
 
+LAST_WORDS = 5.0  # seconds for what was written to arrive when a program has ended
 
 TooSlow = subprocess.TimeoutExpired  # what a child's own `communicate` raises
 
@@ -90,6 +93,42 @@ def run(
         tail = "\n".join(done.stderr.splitlines()[-20:])
         raise MinifyError(f"exit status {done.returncode}: {shlex.join(argv)}\n{tail}".rstrip())
     return done
+
+
+def follow(
+    argv: Sequence[str],
+    tell: Callable[[str], None],
+    *,
+    timeout: float,
+    env: Mapping[str, str] | None = None,
+) -> Finished:
+    """Run a program to its end, and tell each line it writes, to either stream, as it comes.
+
+    `timeout` is in seconds. Raises MinifyError when it is missing or too slow.
+    """
+    with start(argv, env=env) as child:
+        if child.stdin is not None:
+            child.stdin.close()
+        said: tuple[list[str], list[str]] = ([], [])
+        readers = [
+            threading.Thread(target=_tell_lines, args=(pipe, lines, tell), daemon=True)
+            for pipe, lines in zip((child.stdout, child.stderr), said, strict=True)
+        ]
+        for reader in readers:
+            reader.start()
+        try:
+            child.wait(timeout)
+        except subprocess.TimeoutExpired as error:
+            raise TimedOutError(f"timed out after {timeout:g} s: {shlex.join(argv)}") from error
+        for reader in readers:
+            reader.join(LAST_WORDS)
+    return Finished(tuple(argv), child.returncode, *("".join(lines) for lines in said))
+
+
+def _tell_lines(pipe: IO[bytes], lines: list[str], tell: Callable[[str], None]) -> None:
+    for raw in pipe:
+        lines.append(raw.decode(errors="replace"))
+        tell(lines[-1].rstrip("\r\n"))
 
 
 @contextlib.contextmanager

@@ -128,6 +128,7 @@ class FakeEngine:
     containers: list[FakeContainer] = field(default_factory=list)
     name: str = "fake"
     local: bool = False
+    notes: tuple[str, ...] = ()
 
     def add(self, reference: str, files: Tree, config: ImageConfig | None = None) -> Image:
         """Put an image into the engine under a name."""

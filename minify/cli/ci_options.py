@@ -16,6 +16,8 @@ FORMATS = ("text", "json", "sarif", "junit", "markdown")
 PERCENT = click.FloatRange(min=0)
 FILE = click.Path(dir_okay=False, writable=True)
 
+BUILDKIT = ("build_secrets", "build_ssh", "build_cache_from", "build_cache_to")
+
 _CI: tuple[Decorator, ...] = (
     click.option("--max-size", metavar="SIZE",
                  help="Gate: the output is at most this large, as in 10MB or 50MiB."),
@@ -43,9 +45,19 @@ _CI: tuple[Decorator, ...] = (
                  help="The Dockerfile of that build (DIR/Dockerfile)."),
     click.option("--build-arg", "build_args", multiple=True, metavar="K=V",
                  help="An argument of that build; repeatable."),
-    click.option("--build-target", metavar="STAGE", help="Stop that build at this stage."),
+    click.option("--build-target", "--target", metavar="STAGE",
+                 help="Stop that build at this stage."),
     click.option("--build-network", metavar="MODE",
                  help="The network of that build's RUN instructions."),
+    click.option("--build-secret", "build_secrets", multiple=True, metavar="SPEC",
+                 help="A secret of that build, as in id=token,src=FILE or id=token,env=NAME "
+                 "(BuildKit); repeatable."),
+    click.option("--build-ssh", multiple=True, metavar="SPEC",
+                 help="SSH for that build: default, or ID=SOCKET, ID=KEY (BuildKit); repeatable."),
+    click.option("--build-cache-from", multiple=True, metavar="SPEC",
+                 help="Where that build's cache comes from, as docker build has it; repeatable."),
+    click.option("--build-cache-to", multiple=True, metavar="SPEC",
+                 help="Where that build's cache goes (BuildKit); repeatable."),
 )  # fmt: skip
 
 
@@ -67,6 +79,7 @@ def ci_given(flags: dict[str, Any]) -> dict[str, Any]:
         "require": flags.get("require") or None,
         "build_args": tuple(arguments) or None,
         "build_network": flags.get("build_network"),
+        **{key: tuple(flags.get(key) or ()) or None for key in BUILDKIT},
         "time_budget": flags.get("time_budget"),
         **{k: flags.get(k) for k in named},
     }

@@ -18,6 +18,7 @@ from typing import Any
 
 import yaml
 
+from minify.config.buildkit import BUILDKIT, buildkit_spec
 from minify.config.drives import KINDS, drives_from, unique
 from minify.config.found import drives_found
 from minify.config.layers import Layer, read_variables, unknown_variables
@@ -235,6 +236,7 @@ def options_from(
     lists: dict[str, Any] = {k: tuple(data[k]) for k in LISTS if k in data}
     lists |= {RENAMED.get(k, k): str(at(k) / data[k]) for k in PATHS if k in data}
     lists["output"] = tuple(located(place, at("output")) for place in data.get("output", ()))
+    lists |= {k: tuple(buildkit_spec(x, at(k)) for x in data.get(k, ())) for k in BUILDKIT}
     lists["image"] = located(options.image, at("image"))
     times = {name: float(data[key]) for key, name in TIMES.items() if key in data}
     return replace(

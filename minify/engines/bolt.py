@@ -108,7 +108,7 @@ def look(path: Path, question: Callable[[Bucket], T]) -> T:
         try:
             root = page_at(data, meta.page_size, meta.root)
             return question(Bucket(data, meta.page_size, root))
-        except (struct.error, RecursionError) as error:
+        except (struct.error, OverflowError) as error:
             raise Unreadable(f"{path} is damaged: {error}") from error
     raise Unreadable(f"{path} is being written all the time")
 

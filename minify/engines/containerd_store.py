@@ -43,12 +43,14 @@ class ContainerdStore:
         match = DIGEST.fullmatch(digest)
         return self.root / CONTENT / match[1] if match else None
 
-    def config(self, digest: str, diff_ids: Sequence[str]) -> bytes | None:
-        """The configuration of the image with these layers behind the digest of an index or
-        manifest, None where it is not known.
+    def config(self, digest: str, diff_ids: Sequence[str], architecture: str) -> bytes | None:
+        """The configuration of an image behind the digest of an index or a manifest.
+
+        None where it is not known. Images of several platforms may have the same layers.
         """
         for found in self._configs(digest):
-            if _diff_ids(found) == list(diff_ids):
+            known = _object(found)
+            if _diff_ids(known) == list(diff_ids) and known.get("architecture") == architecture:
                 return found
         return None
 
@@ -160,6 +162,6 @@ def _digest_of(descriptor: Any) -> str:
     return digest if isinstance(digest, str) else ""
 
 
-def _diff_ids(config: bytes) -> Any:
-    rootfs = _object(config).get("rootfs")
+def _diff_ids(config: Mapping[str, Any]) -> Any:
+    rootfs = config.get("rootfs")
     return rootfs.get("diff_ids") if isinstance(rootfs, dict) else None

@@ -18,13 +18,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import docker
-from docker.constants import DEFAULT_UNIX_SOCKET
-from docker.errors import APIError, DockerException, ImageNotFound
-from docker.utils import kwargs_from_env
+from docker.errors import APIError, ImageNotFound
 
 from minify.engines import Launch, Loaded
 from minify.engines.docker_companions import accompanied
+from minify.engines.docker_connect import connect, is_local
 from minify.engines.docker_container import DockerContainer, Place
 from minify.engines.docker_disk import Disk, disk_of
 from minify.engines.docker_image import image_of, manifest_of
@@ -45,41 +43,6 @@ from minify.workspace import Run
 MAKERS = 8  # containers created at once
 RUN_LABEL = "io.minify.run"
 OURS = "io.minify.source"  # a label on every output
-HINT_START = "start Docker (or set DOCKER_HOST, or use --engine embedded); see: minify doctor"
-
-
-def connect(timeout: int = 120) -> Any:
-    """Open the SDK's client on DOCKER_HOST, else the current context, else the default socket."""
-    try:
-        return docker.APIClient(version="auto", timeout=timeout, **_settings())
-    except DockerException as error:
-        reason = str(error).removeprefix("Error while fetching server API version: ")
-        raise EngineError(
-            f"no Docker engine answers: {reason.splitlines()[0][:160]}", hint=HINT_START
-        ) from error
-
-
-def address() -> str:
-    """Where `connect` looks for an engine; raises EngineError for settings that are wrong."""
-    try:
-        return str(_settings().get("base_url") or DEFAULT_UNIX_SOCKET)
-    except DockerException as error:
-        raise EngineError(f"wrong Docker settings: {error}", hint=HINT_START) from error
-
-
-def _settings() -> dict[str, Any]:
-    settings: dict[str, Any] = dict(kwargs_from_env())
-    return settings if "base_url" in settings else {**settings, **_context_settings()}
-
-
-def _context_settings() -> dict[str, Any]:
-    try:
-        context = docker.ContextAPI.get_current_context()
-    except (DockerException, OSError, ValueError):
-        return {}
-    if context is None or context.Name == "default":
-        return {}
-    return {"base_url": context.Host, "tls": context.TLSConfig or False}
 
 
 class DockerEngine:
@@ -102,7 +65,7 @@ class DockerEngine:
         self._makers = ThreadPoolExecutor(MAKERS, thread_name_prefix="maker")
         self._reaper = ThreadPoolExecutor(2, thread_name_prefix="reaper")
         self._leaving: list[Future[None]] = []
-        self.local = _is_local(client)
+        self.local = is_local(client)
         # A rootless engine, or its user, cannot reach the containers' network nor read layers.
         self._direct = self.local and os.geteuid() == 0
 
@@ -342,18 +305,6 @@ class DockerEngine:
         for name in self._lent.values():
             take_back(self._client, name)
         self._client.close()
-
-
-def _is_local(client: Any) -> bool:
-    """Whether the engine runs on this very kernel (and not in a virtual machine or elsewhere)."""
-    if not str(client.base_url).startswith(("http+docker://", "http+unix://")):
-        return False
-    try:
-        # The engine counts all it has before it answers the second question.
-        told = client.version(api_version=False).get("KernelVersion")
-        return bool((told or client.info().get("KernelVersion")) == os.uname().release)
-    except APIError:
-        return False
 
 
 def make(token: str, spool: Path, access: Access | None = None) -> DockerEngine:

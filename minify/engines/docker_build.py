@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from docker.errors import APIError, BuildError, DockerException
 
-from minify.engines.docker_api import connect
+from minify.engines.docker_connect import connect
 from minify.errors import EngineError
 
 TIMEOUT = 3600  # seconds without a word from the engine
 
 
 def build_classic(
-    context: Path, dockerfile: Path, settings: Mapping[str, object], name: str = ""
+    context: Path,
+    dockerfile: Path,
+    settings: Mapping[str, object],
+    name: str = "",
+    *,
+    tell: Callable[[str], None] = lambda _line: None,
 ) -> str:
     """Build with the classic builder; returns the image's name, or its ID where it has none.
 
-    `settings` are those of the API's /build. The context's .dockerignore holds. Raises EngineError
-    with the end of the build's output.
+    `settings` are those of the API's /build. The context's .dockerignore holds; `tell` gets each
+    line. Raises EngineError with the end of the build's output.
     """
     client = connect(TIMEOUT)
     told: list[str] = []
@@ -33,6 +38,7 @@ def build_classic(
             if "error" in line:
                 raise _failed(dockerfile, told, line["error"])
             told.append(str(line.get("stream", "")).strip())
+            tell(told[-1])
             image = _image_of(line, image)
     except (APIError, BuildError, DockerException, TypeError, OSError) as error:
         raise _failed(dockerfile, told, str(error)) from error

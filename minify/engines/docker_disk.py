@@ -43,7 +43,8 @@ class Disk:
         image_id, layers = str(found["Id"]), _diff_ids(found)
         if not self.containerd:
             return self._classic_config(image_id)
-        stores = (store.config(image_id, layers) for store in self.stores)
+        architecture = str(found.get("Architecture") or "")
+        stores = (store.config(image_id, layers, architecture) for store in self.stores)
         return next((config for config in stores if config is not None), None)
 
     def layers(self, found: Mapping[str, Any]) -> tuple[Path, ...]:

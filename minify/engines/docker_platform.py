@@ -7,6 +7,7 @@ they are made with its own request methods. Docker Engine API: ImageInspect has 
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -24,15 +25,16 @@ CHUNK = 1 << 20
 def inspect_image(client: Any, reference: str, platform: str = "") -> dict[str, Any]:
     """Inspect an image, that for a platform where the engine tells several apart.
 
-    Raises ImageNotFound, APIError.
+    Its ID is that of the whole, by which the engine finds it. Where there is none for the platform,
+    the one that is there is told. Raises ImageNotFound, APIError.
     """
+    whole = dict(client.inspect_image(reference))
     if not platform or not version_gte(client.api_version, INSPECT_SINCE):
-        return dict(client.inspect_image(reference))
+        return whole
     try:
-        return dict(_asked(client, reference, parse_platform(platform)))
+        return {**_asked(client, reference, parse_platform(platform)), "Id": whole["Id"]}
     except NotFound:
-        # Without the platform: what is there is named then, and not called missing.
-        return dict(client.inspect_image(reference))
+        return whole
 
 
 def _asked(client: Any, reference: str, platform: Platform) -> Any:
@@ -40,12 +42,17 @@ def _asked(client: Any, reference: str, platform: Platform) -> Any:
     return client._result(client._get(url, params={"platform": _json(platform)}), True)
 
 
-def save_image(client: Any, image_id: str, platform: Platform) -> Iterator[bytes]:
-    """The image for a platform as `docker save` writes it, piece by piece."""
-    many = version_gte(client.api_version, SAVE_SINCE)
-    params = {"platform": _json(platform)} if many else {}
-    answer = client._get(client._url("/images/{0}/get", image_id), params=params, stream=True)
-    yield from client._stream_raw_result(answer, CHUNK, False)
+def save_image(client: Any, image: str, platform: Platform | None) -> Iterator[bytes]:
+    """An image as `docker save` writes it, piece by piece, that for a platform where that is told.
+
+    Raises APIError.
+    """
+    many = platform is not None and version_gte(client.api_version, SAVE_SINCE)
+    params = {"platform": _json(platform)} if platform and many else {}
+    url = client._url("/images/{0}/get", image)
+    with contextlib.closing(client._get(url, params=params, stream=True)) as answer:
+        client._raise_for_status(answer)
+        yield from answer.iter_content(CHUNK)
 
 
 def _json(platform: Platform) -> str:

@@ -7,7 +7,6 @@ import os
 import secrets
 import shlex
 import shutil
-import signal
 import stat
 import time
 from collections.abc import Iterator, Sequence
@@ -21,6 +20,7 @@ from minify.errors import EngineError, TraceError, Unsupported
 from minify.images.span import Span
 from minify.probe import NOT_PERMITTED, Probe
 from minify.run import TooSlow, program, start
+from minify.signals import signal_number
 from minify.steps import step
 from minify.store.confined import Confined
 from minify.store.extract import unpack
@@ -175,7 +175,10 @@ class EmbeddedContainer:
 
     def signal(self, name: str) -> None:
         """Send a signal to PID 1; raises EngineError for a name there is none of."""
-        self.probe.request({"do": "signal", "number": number_of(name)})
+        number = signal_number(name)
+        if number is None:
+            raise EngineError(f"no such signal: {name!r}")
+        self.probe.request({"do": "signal", "number": number})
 
     def running(self) -> bool:
         """Whether PID 1 is alive."""
@@ -246,15 +249,3 @@ class EmbeddedContainer:
         end = time.monotonic() + ANSWER
         while not self._gone and time.monotonic() < end:
             self._take(end - time.monotonic())
-
-
-def number_of(name: str) -> int:
-    """The number of a signal by Docker's spellings: "SIGTERM", "TERM", "15", "RTMIN+3"."""
-    text = name.strip().upper().removeprefix("SIG")
-    if text.isdigit():
-        return int(text)
-    base, _, offset = text.partition("+")
-    found = getattr(signal, f"SIG{base}", None)
-    if not isinstance(found, signal.Signals) or (offset and not offset.isdigit()):
-        raise EngineError(f"no such signal: {name}")
-    return int(found) + int(offset or 0)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from minify.errors import EngineError
-from minify.images.archive import full_tag
+from minify.images.archive import full_tag, read_docker_archive
 from minify.images.oci import Choice, read_oci_layout
 from minify.images.opened import OpenedImage
 from minify.images.platforms import check_platform, host_platform, parse_platform, runs_on
@@ -71,8 +71,10 @@ def _opened(store: Store, place: Location, platform: str, access: Access) -> Ite
         for name in store.layer_names():
             # The readers take a spooled layer of that name as it is, in place of unpacking it.
             (spool / f"{name}.tar").touch()
-        if place.transport.on_disk or place.transport is Transport.DAEMON:
+        if place.transport.on_disk:
             yield open_source(place, spool, platform, access)
+        elif place.transport is Transport.DAEMON:
+            yield _of_docker(place.reference, spool, platform)
         elif IMAGE_ID.fullmatch(place.reference):
             raise EngineError(
                 f"the embedded engine has no image {place.reference}",
@@ -81,6 +83,14 @@ def _opened(store: Store, place: Location, platform: str, access: Access) -> Ite
         else:
             with _pulled(store, place.reference, platform, access) as layout:
                 yield read_oci_layout(layout, spool=spool, choice=Choice(PULLED, platform))
+
+
+def _of_docker(reference: str, spool: Path, platform: str) -> OpenedImage:
+    from minify.engines.docker_fetch import fetch_daemon  # here: only where it is used
+
+    saved = spool / "daemon.tar"
+    fetch_daemon(reference, saved, platform)
+    return read_docker_archive(saved, spool=spool)
 
 
 @contextlib.contextmanager

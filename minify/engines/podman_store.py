@@ -57,9 +57,9 @@ def root_in(path: Path) -> Entry | None:
     return None
 
 
-def _names_root(item: dict[str, object]) -> bool:
-    name = item.get("name")
-    return item["type"] == ENTRY and isinstance(name, str) and posixpath.normpath(name) in "./"
+def _names_root(item: object) -> bool:
+    name = item.get("name") if isinstance(item, dict) and item.get("type") == ENTRY else None
+    return isinstance(name, str) and posixpath.normpath(name) in "./"
 
 
 def _lines(path: Path) -> Iterator[bytes]:

@@ -15,12 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minify.errors import EngineError, MinifyError
-from minify.images.archive import full_tag
 from minify.images.config import image_of_config
 from minify.images.platforms import parse_platform
-from minify.images.transports import IMAGE_ID
 from minify.model import Image
-from minify.run import environment, program, run
+from minify.run import program, run
 
 FATAL = re.compile(r'level=fatal msg="((?:[^"\\]|\\.)*)"')
 HINTS = (
@@ -84,17 +82,6 @@ def push(folder: Path, tag: str, reference: str, *, access: Access = Access()) -
     )  # fmt: skip
 
 
-def fetch_daemon(reference: str, sink: Path, *, access: Access = Access()) -> None:
-    """Save an image of a Docker engine as a docker-archive, unchanged; raises EngineError."""
-    name = f"sha256:{reference.removeprefix('sha256:')}" if IMAGE_ID.fullmatch(reference) else (
-        full_tag(reference)
-    )  # fmt: skip
-    _skopeo(
-        ["copy", "--quiet", *_daemon(), f"docker-daemon:{name}", f"docker-archive:{sink}"],
-        f"cannot fetch {reference} from the Docker engine", access.timeout,
-    )  # fmt: skip
-
-
 def inspect(reference: str, *, platform: str = "", access: Access = Access()) -> Remote:
     """Ask a registry what an image is, without its layers; raises EngineError."""
     common = [f"--retry-times={access.retries}", *access.flags(), f"docker://{reference}"]
@@ -113,12 +100,6 @@ def _overrides(platform: str) -> list[str]:
     wanted = parse_platform(platform)
     found = [f"--override-os={wanted.os}", f"--override-arch={wanted.architecture}"]
     return [*found, f"--override-variant={wanted.variant}"] if wanted.variant else found
-
-
-def _daemon() -> list[str]:
-    """Tell skopeo the user's engine: it does not look at DOCKER_HOST by itself."""
-    host = environment().get("DOCKER_HOST", "")
-    return ["--src-daemon-host", host] if host else []
 
 
 def _skopeo(arguments: Sequence[str], what: str, timeout: float) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -36,10 +35,12 @@ from minify.runs.drive import Tools, expand, play, program_of
 from minify.runs.kit import MOUNT, Kit
 from minify.runs.silent import silent_ports
 from minify.runs.watch import INSIDE, Seen, Watching, watching
+from minify.signals import signal_number
 
 SETTLE = 0.1  # seconds of idleness after the last drive before the stop
 NOT_FILES = ("/proc", "/sys", "/dev", INSIDE)
 LOG_TAIL = 12
+DEFAULT_SIGNAL = "SIGTERM"
 SILENT = "only that it is open was compared; give a request that it answers (minify build --help)"
 
 
@@ -105,6 +106,8 @@ def run_trial(stage: Stage, image: Image, plan: Plan, name: str) -> Trial:
         notes |= {"it ended by itself before any exposed port opened: no probe was played"}
     if mute := silent_ports(observations):
         notes |= {f"nothing was answered on port {', '.join(map(str, mute))}: {SILENT}"}
+    if (sent := _stop_signal(image)) != (asked := image.config.stop_signal):
+        notes |= {f"the image's STOPSIGNAL {asked!r} is no signal: it is stopped with {sent}"}
     argvs = running | {plan.command(image.config)}
     return Trial(_evidence(image, plan, replace(seen, notes=notes), argvs, behaviour), behaviour)
 
@@ -215,10 +218,11 @@ def _stop(container: Container, plan: Plan, image: Image) -> int | None:
     """Stop with the image's own signal; None when it had to be killed."""
     if not container.running():
         return container.exit_code()
-    name = image.config.stop_signal
+    name = _stop_signal(image)
     pid = container.pid
     # PID 1 never receives a signal it has no handler for: waiting for it would be waiting in vain.
-    if pid is None or handles_signal(pid, signal_number(name)):
+    number = signal_number(name)
+    if pid is None or number is None or handles_signal(pid, number):
         container.signal(name)
         if container.wait(plan.limits.stop):
             return container.exit_code()
@@ -227,16 +231,10 @@ def _stop(container: Container, plan: Plan, image: Image) -> int | None:
     return None
 
 
-def signal_number(name: str) -> int:
-    """Read a signal as Docker writes it: "SIGTERM", "TERM", "15", "SIGRTMIN+3"."""
-    text = name.upper()
-    if text.isdigit():
-        return int(text)
-    base, _, plus = (text if text.startswith("SIG") else "SIG" + text).partition("+")
-    try:
-        return int(signal.Signals[base]) + int(plus or 0)
-    except (KeyError, ValueError):
-        return int(signal.SIGTERM)
+def _stop_signal(image: Image) -> str:
+    """The image's stop signal; SIGTERM where what it says is no signal."""
+    name = image.config.stop_signal
+    return name if signal_number(name) is not None else DEFAULT_SIGNAL
 
 
 def _is_file_path(path: str) -> bool:

@@ -123,6 +123,32 @@ def test_a_second_run_reuses_the_evidence(built: Path) -> None:
     assert "evidence of an earlier run reused" in done.stdout
 
 
+def dangling() -> set[str]:
+    """The images that have no name."""
+    return set(docker("images", "-q", "--no-trunc", "--filter", "dangling=true").split())
+
+
+def test_no_image_without_a_name_is_left(built: Path, tmp_path: Path) -> None:
+    before = dangling()
+    tag = ("--tag", "minify-test-again:1", "--no-verify")
+    other = (*tag, "--keep", "/usr/bin/apt-get")
+    assert minify("build", NAME, *other, home=built).returncode == 0
+    former = docker("image", "inspect", "--format", "{{.Id}}", "minify-test-again:1")
+    # Another result takes the name over: the former one is nobody's then.
+    assert minify("build", NAME, *tag, home=built).returncode == 0
+    assert docker("image", "inspect", "--format", "{{.Id}}", "minify-test-again:1") != former
+    assert docker("image", "inspect", "--format", "{{.Id}}", former, check=False) in ("", "[]")
+    # One that somebody named otherwise stays.
+    latter = docker("image", "inspect", "--format", "{{.Id}}", "minify-test-again:1")
+    docker("tag", "minify-test-again:1", "minify-test-again:kept")
+    assert minify("build", NAME, *other, home=built).returncode == 0
+    kept = docker("image", "inspect", "--format", "{{.Id}}", "minify-test-again:kept")
+    assert kept == latter
+    docker("rmi", "minify-test-again:1", "minify-test-again:kept")
+    assert dangling() <= before
+    assert "minify-output" not in docker("images", "--format", "{{.Repository}}")
+
+
 def test_why_walks_back_to_the_touch(built: Path) -> None:
     done = minify("why", NAME, "/app/app.pl", home=built)
     assert "touch:" in done.stdout

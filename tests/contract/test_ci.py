@@ -228,6 +228,52 @@ def test_a_context_that_cannot_be_built_is_said(context: Path, tmp_path: Path) -
     assert "Traceback" not in done.stderr
 
 
+BUILDKIT = f"""
+FROM {BASE} AS first
+RUN --mount=type=secret,id=word cp /run/secrets/word /made
+FROM {BASE} AS second
+COPY --from=first /made /copied
+CMD ["cat", "/copied"]
+FROM {BASE} AS third
+RUN false
+"""
+
+
+def has_buildx() -> bool:
+    try:
+        done = subprocess.run(["docker", "buildx", "version"], capture_output=True, check=False)
+    except OSError:
+        return False
+    return done.returncode == 0
+
+
+@on_engine
+@pytest.mark.skipif(not has_buildx(), reason="no buildx")
+@pytest.mark.parametrize("named", [True, False])
+def test_a_context_that_takes_buildkit(context: Path, tmp_path: Path, named: bool) -> None:
+    (context / "Dockerfile").write_text(BUILDKIT)
+    words = ["minify-test-buildkit:1"] if named else []
+    before = docker("images", "-q", "--no-trunc").split()
+    try:
+        for _ in range(2):
+            done = minify(
+                "build", *words, "--context", "context", "--target", "second",
+                "--build-secret", "id=word,env=WORD", "-o", "docker-archive:out.tar",
+                home=tmp_path, WORD="sesame",
+            )  # fmt: skip
+            assert done.returncode == 0, done.stdout + done.stderr
+            assert "[second 2/2] COPY --from=first /made /copied" in done.stderr
+            assert "third" not in done.stderr
+        assert "CACHED" in done.stderr
+        loaded = docker("load", "-i", str(tmp_path / "out.tar")).split()[-1]
+        assert docker("run", "--rm", loaded) == "sesame"
+        if not named:  # two builds of the same are one image
+            assert len({*docker("images", "-q", "--no-trunc").split()} - {*before}) == 2
+    finally:
+        made = {*docker("images", "-q", "--no-trunc").split()} - {*before}
+        docker("rmi", "--force", *made, check=False)
+
+
 @on_engine
 @pytest.mark.parametrize("budget", ["0.4", "1.2", "2"])
 def test_one_deadline_for_the_whole_run(service: str, tmp_path: Path, budget: str) -> None:

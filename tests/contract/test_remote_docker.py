@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine_kit import SERVER, SERVICE, docker, image, inspect, minify, needs_docker
+from tests.engine_kit import SERVER, SERVICE, docker, image, inspect, needs_docker
 
 pytestmark = [needs_docker, pytest.mark.docker, pytest.mark.root]
 NAME = "minify-test-remote:1"
@@ -66,17 +66,61 @@ def service() -> Iterator[str]:
         docker("rmi", "--force", OUT, check=False)
 
 
+APART = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")  # no process of ours is its
+
+
+def build_through(host: str, home: Path, *prefix: str) -> str:
+    """Build through an engine's address, perhaps in other surroundings; returns what it said."""
+    home.mkdir()
+    done = subprocess.run(
+        [*prefix, sys.executable, "-m", "minify", "build", NAME],
+        capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=240,
+        cwd=home, env={**os.environ, "MINIFY_HOME": str(home / "home"), "DOCKER_HOST": host},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
 def test_a_remote_engine_gives_the_same_image(service: str, tcp_host: str, tmp_path: Path) -> None:
-    near, far = tmp_path / "near", tmp_path / "far"
-    near.mkdir()
-    far.mkdir()
-    assert minify("build", NAME, home=near).returncode == 0
+    assert "is remote" not in build_through(f"unix://{engine_socket()}", tmp_path / "near")
     local = inspect(OUT)
     docker("rmi", "-f", OUT)
-    done = minify("build", NAME, home=far, DOCKER_HOST=tcp_host)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "fanotify: the engine is remote" in done.stdout
+    said = build_through(tcp_host, tmp_path / "far", *APART)
+    assert "fanotify: the engine is remote" in said
     assert inspect(OUT)["Id"] == local["Id"]
+
+
+def is_local(host: str, *prefix: str) -> bool:
+    """What minify takes an engine for, asked in a process of its own."""
+    ask = (
+        "from minify.engines.docker_connect import connect, is_local; "
+        "client = connect(); print(is_local(client)); client.close()"
+    )
+    done = subprocess.run(
+        [*prefix, sys.executable, "-c", ask], capture_output=True, text=True, check=True,
+        cwd=ROOT, env={**os.environ, "DOCKER_HOST": host},
+    )  # fmt: skip
+    return {"True": True, "False": False}[done.stdout.strip()]
+
+
+def test_an_engine_behind_tcp_is_looked_into_where_its_processes_are_ours(
+    service: str, tcp_host: str, tmp_path: Path
+) -> None:
+    before = docker("volume", "ls", "-q")
+    assert is_local(tcp_host)
+    assert "is remote" not in build_through(tcp_host, tmp_path / "tcp")
+    assert docker("volume", "ls", "-q") == before
+
+
+def test_an_engine_of_other_processes_or_other_files_is_remote(tcp_host: str) -> None:
+    unix = f"unix://{engine_socket()}"
+    assert is_local(unix)
+    # As in a container with the host's socket mounted, and as docker:dind on a published port.
+    assert not is_local(unix, *APART)
+    assert not is_local(tcp_host, *APART)
+    data = docker("info", "--format", "{{.DockerRootDir}}")
+    hide = f'mount -t tmpfs none {data}/volumes && exec "$@"'
+    assert not is_local(tcp_host, "unshare", "--mount", "sh", "-c", hide, "-")
 
 
 def interpreter(prefix: list[str], env: dict[str, str]) -> str:

@@ -64,7 +64,7 @@ OTHER: dict[str, Any] = {
 NAMES = {
     "image", "tag", "engine", "fresh", "force", "time_budget", "context", "dockerfile",
     "build_args", "build_target", "build_network", "builds", "output", "auth_file", "cert_dir",
-    "tls_verify",
+    "tls_verify", "build_secrets", "build_ssh", "build_cache_from", "build_cache_to",
 }  # fmt: skip
 
 

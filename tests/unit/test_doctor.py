@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
-import threading
+import os
 from pathlib import Path
 
 import pytest
 
 from minify import doctor
 from minify.doctor import Check, examine
+from minify.engines.docker_traits import traits
+from tests.docker_kit import Answer, docker_engine, told
 
 
 @pytest.fixture
@@ -56,39 +56,78 @@ def program(folder: Path, name: str, script: str) -> None:
     path.chmod(0o755)
 
 
-def test_a_docker_engine_that_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "docker.sock"
-    said = b'{"Version": "99.1", "ApiVersion": "1.43"}'
-    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(said)}"
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(path))
-        server.listen()
+CONTAINERD = {
+    "Driver": "overlayfs",
+    "DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]],
+}
+CLASSIC = {"Driver": "overlay2", "DriverStatus": [["Backing Filesystem", "extfs"]]}
+ROOTLESS = ["name=seccomp,profile=builtin", "name=rootless", "name=cgroupns"]
 
-        def answer() -> None:
-            with contextlib.suppress(OSError):  # until the test closes it
-                while True:
-                    client, _ = server.accept()
-                    with client:
-                        client.recv(4096)
-                        client.sendall(f"{head}\r\nConnection: close\r\n\r\n".encode() + said)
 
-        threading.Thread(target=answer, daemon=True).start()
-        monkeypatch.setenv("DOCKER_HOST", f"unix://{path}")
-        check = doctor._docker()
-    assert check == Check("docker", True, f"unix://{path} 99.1")
+def test_a_docker_engine_that_answers() -> None:
+    with docker_engine({"/info": told({**CLASSIC, "CgroupVersion": "2"})}):
+        where = os.environ["DOCKER_HOST"]
+        docker, *others = doctor._docker()
+    assert docker == Check("docker", True, f"{where} 99.1")
+    assert [check.name for check in others] == ["docker store", "docker cgroups", "docker users"]
+    assert all(check.ok for check in others)
+
+
+def test_a_docker_engine_that_keeps_to_itself_what_it_is_like() -> None:
+    with docker_engine({"/info": Answer(b'{"message": "forbidden here"}', status=403)}):
+        docker, store = doctor._docker()
+    assert docker.ok and store.ok and "forbidden here" in store.detail
+
+
+@pytest.mark.parametrize(
+    ("info", "root", "words"),
+    [
+        (CONTAINERD, True, "containerd's, snapshotter overlayfs: an image's ID is its manifest's"),
+        (CLASSIC, True, "classic, graph driver overlay2: layers are read where they lie"),
+        (CLASSIC, False, "classic, graph driver overlay2: images are read through `docker save`"),
+        ({**CLASSIC, "SecurityOptions": ["name=userns"]}, True, "read through `docker save`"),
+        ({**CLASSIC, "SecurityOptions": ROOTLESS}, True, "read through `docker save`"),
+        ({"Driver": "vfs", "DriverStatus": None}, True, "vfs: images are read through"),
+        ({}, True, "graph driver unknown"),
+    ],
+)
+def test_the_store_of_an_engine(info: dict[str, object], root: bool, words: str) -> None:
+    assert words in traits(info, root=root)[0].detail
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["name=seccomp,profile=default"], "no user namespace"),
+        (["name=userns", "name=seccomp,profile=builtin"], "userns-remap: "),
+        (ROOTLESS, "rootless: "),
+        (["seccomp"], "no user namespace"),
+        (None, "no user namespace"),
+    ],
+)
+def test_the_users_of_an_engine(options: list[str] | None, words: str) -> None:
+    assert traits({"SecurityOptions": options}, root=True)[2].detail.startswith(words)
+
+
+def test_the_cgroups_of_an_engine() -> None:
+    whole = {"CgroupVersion": "2", "MemoryLimit": True, "CpuCfsQuota": True, "PidsLimit": True}
+    assert traits(whole, root=True)[1].detail == "version 2: all limits can be set"
+    assert traits({}, root=True)[1].detail.startswith("version 1")
+    lacking = traits({**whole, "CpuCfsQuota": False, "PidsLimit": False}, root=True)[1]
+    assert lacking.detail == "version 2: --cpus, --pids cannot be set" and lacking.hint
 
 
 @pytest.mark.parametrize("address", ["unix:///no/such/socket", "tcp://127.0.0.1:1", "nonsense://x"])
 def test_a_docker_engine_that_does_not(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", address)
-    check = doctor._docker()
+    (check,) = doctor._docker()
     assert not check.ok and "embedded" in check.hint
     assert address.partition("://")[2] in check.detail
 
 
 def test_an_engine_over_ssh_is_not_contacted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", "ssh://host.invalid")
-    assert doctor._docker().ok
+    assert doctor._docker()[0].ok
 
 
 def test_an_engine_docker_s_programs_do_not_look_for_is_named(
@@ -96,7 +135,7 @@ def test_an_engine_docker_s_programs_do_not_look_for_is_named(
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", "unix:///no/such/socket")
     monkeypatch.setattr(doctor, "OTHER_SOCKETS", (str(tmp_path),))
-    assert f"export DOCKER_HOST=unix://{tmp_path}" in doctor._docker().hint
+    assert f"export DOCKER_HOST=unix://{tmp_path}" in doctor._docker()[0].hint
 
 
 ALL = ("kernel", "docker", "strace", "user namespaces", "runtime crun", "runtime runc")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+from dataclasses import replace
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -11,6 +14,7 @@ from minify.engines.embedded_source import load_into, name_of
 from minify.errors import EngineError, MinifyError, UsageError
 from minify.images.registry import Access
 from minify.store.layers import Store
+from tests.docker_kit import Answer, docker_engine
 from tests.image_kit import Item, Layout, docker_archive, item, tar
 
 ONCE = Access(retries=0)
@@ -121,21 +125,64 @@ def test_what_only_another_engine_has(store: Store, skopeo: Path, reference: str
     assert not skopeo.exists()
 
 
-def test_an_image_of_the_docker_engine(store: Store, tmp_path: Path, skopeo: Path) -> None:
-    (tmp_path / "saved.tar").write_bytes(docker_archive([mine(item("x", "1"))]))
-    (tmp_path / "bin" / "skopeo").write_text(
-        "#!/bin/sh\n"
-        f'echo "$@" >>{tmp_path}/calls\n'
-        f'for last; do :; done; cp {tmp_path}/saved.tar "${{last#docker-archive:}}"\n'
-    )
-    image = load_into(store, "docker-daemon:app", "", ONCE).image
+def saved(*layers: bytes, chunked: bool = True) -> Answer:
+    return Answer(docker_archive(layers), "application/x-tar", chunked=chunked)
+
+
+@pytest.mark.parametrize("chunked", [True, False])
+def test_an_image_of_the_docker_engine(store: Store, chunked: bool) -> None:
+    answers = {"/images/app:latest/get": saved(mine(item("x", "1")), chunked=chunked)}
+    with docker_engine(answers, api="1.41") as asked:
+        image = load_into(store, "docker-daemon:app", "", ONCE).image
     path = store.find(image.layers[0].diff_id)
     assert path and (path / "x").read_text() == "1"
     assert image.reference == "docker-daemon:app" and store.names() == {}
-    load_into(store, "docker-daemon:" + "1" * 64, "", ONCE)
-    calls = skopeo.read_text().splitlines()
-    assert " docker-daemon:app:latest " in calls[0]
-    assert f" docker-daemon:sha256:{'1' * 64} " in calls[1]
+    assert [url for url in asked if "/get" in url] == ["/v1.41/images/app:latest/get"]
+
+
+def test_an_image_of_the_docker_engine_by_its_id(store: Store) -> None:
+    name = "sha256:" + "1" * 64
+    with docker_engine({f"/images/{name}/get": saved(mine(item("x", "1")))}, api="1.41"):
+        assert load_into(store, f"docker-daemon:{name}", "", ONCE).image.layers
+
+
+def test_of_several_platforms_the_docker_engine_saves_one(store: Store) -> None:
+    answers = {"/images/app:latest/get": saved(mine(item("x", "1")))}
+    with docker_engine(answers, api="1.48") as asked:
+        load_into(store, "docker-daemon:app", "linux/amd64", ONCE)
+    (url,) = [url for url in asked if "/get" in url]
+    said = json.loads(parse_qs(urlsplit(url).query)["platform"][0])
+    assert said == {"os": "linux", "architecture": "amd64"}
+
+
+def test_an_image_of_one_platform_is_saved_as_it_is(store: Store) -> None:
+    """An engine of today refuses to save a platform there is not; the image may still do."""
+
+    def answer(url: str) -> Answer:
+        if "platform=" in url:
+            return Answer(b'{"message": "no suitable export target"}', status=404)
+        return saved(mine(item("x", "1")))
+
+    with docker_engine({"/images/app:latest/get": answer}, api="1.51"):
+        assert load_into(store, "docker-daemon:app", "", ONCE).image.layers
+
+
+def test_an_image_the_docker_engine_has_not(store: Store) -> None:
+    with (
+        docker_engine({}, api="1.51"),
+        pytest.raises(EngineError, match="cannot fetch app from the Docker engine: no such") as it,
+    ):
+        load_into(store, "docker-daemon:app", "", ONCE)
+    assert "docker pull app" in it.value.hint
+
+
+def test_a_docker_engine_that_breaks_off(store: Store) -> None:
+    whole = saved(mine(item("x", "1" * 100_000)), chunked=False)
+    with (
+        docker_engine({"/images/app:1/get": replace(whole, cut=50_000)}),
+        pytest.raises(EngineError, match="cannot fetch app:1 from the Docker engine"),
+    ):
+        load_into(store, "docker-daemon:app:1", "", ONCE)
 
 
 def test_an_image_for_another_platform_has_a_name_of_its_own(store: Store) -> None:

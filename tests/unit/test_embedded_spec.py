@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from minify.engines import Launch
-from minify.engines.embedded_container import number_of
 from minify.engines.embedded_seccomp import profile
 from minify.engines.embedded_spec import (
     CAPABILITIES,
@@ -209,17 +208,3 @@ def test_users_of_an_image_without_files() -> None:
     assert identity(looping, "5:6") == Identity(5, 6, (6,), "/", "")
     binary = tree({"/etc/passwd": b"\xff\x00:::::\n\nroot:x:0:0:::\n"})
     assert identity(binary, "root").uid == 0
-
-
-@pytest.mark.parametrize(
-    ("name", "number"),
-    [("SIGTERM", 15), ("TERM", 15), ("term", 15), ("15", 15), ("SIGRTMIN+3", 37), ("RTMIN+3", 37)],
-)
-def test_signals_by_dockers_names(name: str, number: int) -> None:
-    assert number_of(name) == number
-
-
-@pytest.mark.parametrize("name", ["", "SIGNONE", "RTMIN+x", "SIG_IGN"])
-def test_signals_there_are_none_of(name: str) -> None:
-    with pytest.raises(EngineError):
-        number_of(name)
