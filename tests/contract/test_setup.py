@@ -112,9 +112,9 @@ def test_without_a_command_it_explains_itself() -> None:
 def test_the_base_image_is_made_once() -> None:
     argv = [str(ROOT / "scripts" / "base-image")]
     inspect = ["docker", "image", "inspect", "--format", "{{.Id}}", "debian:bookworm-slim"]
-    before = subprocess.run(inspect, capture_output=True).stdout
+    before = subprocess.run(inspect, capture_output=True).stdout.strip()
     if not before:
         pytest.skip("no debian:bookworm-slim here yet; make test makes it")
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert subprocess.run(inspect, capture_output=True).stdout == before
+    assert subprocess.run(inspect, capture_output=True).stdout.strip() == before
