@@ -184,8 +184,9 @@ def restore(bench: Bench, options: Options, entry: Entry) -> Report | None:
         return None
     wanted = wanted_of(options)
     check_outputs(bench, wanted, source, force=options.force)
-    image_id = output.digest
-    known = engine.find(image_id) is not None
+    former = engine.find(output.digest)
+    known = former is not None
+    image_id = former.handle if former else output.digest
     if not (known and wanted.by_name) and not all(_whole(layer) for layer in output.packed):
         return None
     try:

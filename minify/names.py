@@ -51,7 +51,7 @@ def check_tag(engine: Engine, tag: str, source: Image, *, force: bool) -> None:
         return
     if source_of(found) == "" or found.digest == source.digest:
         raise UsageError(
-            f"the name {tag} is in use by an image that minify did not make ({found.digest[:19]})",
+            f"the name {tag} is in use by an image that minify did not make ({found.handle[:19]})",
             hint="choose another --tag, or --force to move the name",
         )
 

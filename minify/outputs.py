@@ -156,9 +156,9 @@ def deliver(bench: Bench, wanted: Wanted, product: Product) -> dict[str, str]:
             stack.callback(_remove, layout)
         job = _Job(bench, wanted, product, _folder(stack, bench), layout)
         ready = [job.staged(stack, place) for place in wanted.places]
-        for one in sorted(ready, key=lambda r: ORDER.index(r.place.transport)):
-            job.show(one)
-    return {str(one.place): one.digest for one in ready}
+        ordered = sorted(ready, key=lambda r: ORDER.index(r.place.transport))
+        shown = {one.place: job.show(one) for one in ordered}
+    return {str(one.place): shown[one.place] for one in ready}
 
 
 # What is likeliest to fail comes first; renaming files hardly ever does.
@@ -193,7 +193,7 @@ class _Job:
     def staged(self, stack: contextlib.ExitStack, place: Location) -> _Ready:
         """Make and check what is to be shown at a place."""
         if place.transport in ENGINES:
-            return _Ready(place, self.output.digest)
+            return _Ready(place, self.product.image_id)
         manifest = manifest_of(self._layout()) if place.transport in LAYOUTS else ""
         if place.transport is Transport.REGISTRY:
             return _Ready(place, manifest)
@@ -215,17 +215,14 @@ class _Job:
             check(staging)
         return _Ready(place, manifest or self.output.digest, staging)
 
-    def show(self, one: _Ready) -> None:
-        """Make an output appear at its place."""
+    def show(self, one: _Ready) -> str:
+        """Make an output appear at its place; returns its digest there."""
         place = one.place
+        if place.transport in ENGINES:
+            return self._named(place)
         if place.transport is Transport.REGISTRY:
             name = full_reference(place.reference)
             push(self._layout(), INNER, name, access=self.wanted.access)
-        elif place.transport in ENGINES:
-            with _engine(self.bench, place) as engine:
-                known = engine is self.bench.engine
-                image_id = self.product.image_id if known else engine.save(self.output)
-                engine.tag(image_id, place.reference)
         elif one.file is None:
             copy_layout(self._layout(), Path(place.path), place.tag)
         else:
@@ -233,6 +230,15 @@ class _Job:
                 one.file.rename(place.path)
             except OSError as error:
                 raise BuildError(f"cannot write {place}: {error.strerror}") from error
+        return one.digest
+
+    def _named(self, place: Location) -> str:
+        """Give the image its name in an engine; returns what that calls it."""
+        with _engine(self.bench, place) as engine:
+            known = engine is self.bench.engine
+            image_id = self.product.image_id if known else engine.save(self.output)
+            engine.tag(image_id, place.reference)
+            return image_id
 
     def _layout(self) -> Path:
         assert self.layout is not None  # there is a place that wants one

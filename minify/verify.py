@@ -49,7 +49,7 @@ def verify(stage: Stage, originals: Callable[[], Originals], copy: Image, plan: 
 
     `originals` is asked after the copy has run, so that both can run at the same time.
     """
-    with step("Verifying", image=copy.digest[:19]) as progress:
+    with step("Verifying", image=copy.handle[:19]) as progress:
         behaviour = run_copy(stage, copy, unwatched(plan)).behaviour
         verdict = judge(originals(), behaviour)
         if not verdict.passed:

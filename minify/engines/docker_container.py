@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shlex
 import shutil
 import socket
@@ -20,6 +19,7 @@ from requests.exceptions import ConnectionError as RequestsConnectionError
 from requests.exceptions import ReadTimeout
 
 from minify.engines import Launch
+from minify.engines.docker_disk import Disk
 from minify.engines.docker_output import Gathered, run_inside
 from minify.engines.written import changes, leaves
 from minify.errors import EngineError, TraceError
@@ -30,10 +30,14 @@ LAST_WORDS = 10.0  # seconds for the output of an ended container to arrive
 
 @dataclass(frozen=True)
 class Place:
-    """Where the engine is: `local` on this kernel, `direct` when its network is reachable too."""
+    """Where the engine is: `local` on this kernel, `direct` when its network is reachable too.
+
+    `disk` is what can be read of its store here.
+    """
 
     local: bool
     direct: bool
+    disk: Disk
 
 
 class DockerContainer:
@@ -79,7 +83,8 @@ class DockerContainer:
         argv = _argv(plan, image, launch)
         try:
             made = client.create_container(
-                image=image.digest,
+                image=image.handle,
+                platform=plan.platform or None,
                 host_config=host,
                 entrypoint=argv[0],
                 command=argv[1],
@@ -257,7 +262,7 @@ class DockerContainer:
         Read from the container's own overlay where it is on this disk: the engine's diff says the
         same, after it has walked the image.
         """
-        upper = self._upper()
+        upper = self._place.disk.written(self._state)
         if upper is not None:
             return tuple(leaves((path for path, _ in changes(upper)), self._ignored))
         try:
@@ -265,13 +270,6 @@ class DockerContainer:
         except APIError:
             return ()
         return tuple(leaves((c["Path"] for c in found if c["Kind"] in (0, 1, 2)), self._ignored))
-
-    def _upper(self) -> Path | None:
-        driver = self._state.get("GraphDriver") or {}
-        upper = (driver.get("Data") or {}).get("UpperDir")
-        if not (upper and self._place.direct and driver.get("Name") == "overlay2"):
-            return None
-        return Path(upper) if os.access(upper, os.R_OK | os.X_OK) else None
 
     def close(self) -> None:
         """Remove it with its anonymous volumes; safe to call twice."""

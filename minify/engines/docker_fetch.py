@@ -7,23 +7,20 @@ no longer answer, and knows neither contexts nor DOCKER_HOST.
 from __future__ import annotations
 
 import contextlib
-import json
 from pathlib import Path
 from typing import Any
 
 from docker.errors import APIError, DockerException
-from docker.utils import version_lt
 from requests.exceptions import RequestException
 
 from minify.engines.docker_connect import connect
+from minify.engines.docker_platform import save_image
 from minify.errors import EngineError
 from minify.images.archive import full_tag
 from minify.images.platforms import host_platform, parse_platform
 from minify.images.transports import IMAGE_ID
 from minify.model import Platform
 
-CHUNK = 1 << 20
-BY_PLATFORM = "1.48"  # the API that saves one platform of an image that has several
 PATIENCE = 600  # seconds without a byte: the engine may pack layers before it sends any
 
 
@@ -54,25 +51,14 @@ def _unknown(error: Exception) -> bool:
 
 
 def _save(client: Any, reference: str, sink: Path, platform: str) -> None:
-    if not version_lt(client.api_version, BY_PLATFORM):
-        wanted = parse_platform(platform) if platform else host_platform()
-        # An image of one platform is taken as it is: who asked for another is told so later.
-        with contextlib.suppress(APIError):
-            _write(client, reference, sink, {"platform": _as_json(wanted)})
-            return
-    _write(client, reference, sink, {})
+    wanted = parse_platform(platform) if platform else host_platform()
+    # An image of one platform is taken as it is: who asked for another is told so later.
+    with contextlib.suppress(APIError):
+        _write(client, reference, sink, wanted)
+        return
+    _write(client, reference, sink, None)
 
 
-def _write(client: Any, reference: str, sink: Path, asked: dict[str, str]) -> None:
-    """As the SDK's `get_image`, which cannot be told a platform."""
-    url = client._url("/images/{0}/get", reference)
-    with contextlib.closing(client._get(url, stream=True, params=asked)) as answer:
-        client._raise_for_status(answer)
-        with sink.open("wb") as stream:
-            for chunk in answer.iter_content(CHUNK):
-                stream.write(chunk)
-
-
-def _as_json(platform: Platform) -> str:
-    said = {"os": platform.os, "architecture": platform.architecture, "variant": platform.variant}
-    return json.dumps({key: value for key, value in said.items() if value})
+def _write(client: Any, reference: str, sink: Path, platform: Platform | None) -> None:
+    with sink.open("wb") as stream:
+        stream.writelines(save_image(client, reference, platform))

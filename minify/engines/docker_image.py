@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
+from minify.images.config import image_of_config, parse_config
 from minify.images.transports import full_reference
 from minify.model import Healthcheck, Image, ImageConfig, Layer, Platform
 
 NANO = 1e9
 
 
-def image_of(reference: str, found: dict[str, Any]) -> Image:
-    """Turn an inspect answer (Docker Engine API, ImageInspect) into an Image."""
+def image_of(reference: str, found: dict[str, Any], stored: bytes | None = None) -> Image:
+    """Turn an inspect answer (Docker Engine API, ImageInspect) into an Image.
+
+    `stored` is its configuration as the engine keeps it, which says what inspect leaves out and
+    whose digest is the identity: an engine's own ID may be that of a manifest or of an index.
+    """
+    if stored is not None:
+        layers = [Layer(d) for d in parse_config(stored)["rootfs"]["diff_ids"]]
+        image = image_of_config(reference, stored, layers)
+        return replace(image, engine_id=found["Id"], size=int(found.get("Size") or 0))
     config = found.get("Config") or {}
     platform = Platform(
         found.get("Os") or "linux", found.get("Architecture") or "amd64", found.get("Variant") or ""
@@ -22,6 +31,7 @@ def image_of(reference: str, found: dict[str, Any]) -> Image:
     return Image(
         reference=reference,
         digest=found["Id"],
+        engine_id=found["Id"],
         platform=platform,
         config=_config(config, _raw(found, config, platform)),
         layers=tuple(Layer(diff_id=d) for d in diff_ids),
@@ -41,8 +51,6 @@ def _raw(found: dict[str, Any], config: dict[str, Any], platform: Platform) -> s
     }
     if platform.variant:
         raw["variant"] = platform.variant
-    if found.get("OsVersion"):
-        raw["os.version"] = found["OsVersion"]
     return json.dumps({k: v for k, v in raw.items() if v}, sort_keys=True)
 
 
@@ -83,15 +91,3 @@ def manifest_of(reference: str, found: dict[str, Any]) -> str:
     pairs = [str(item).partition("@") for item in found.get("RepoDigests") or ()]
     same = [d for n, _, d in pairs if full_reference(n).rpartition(":")[0] == repository]
     return same[0] if len(same) == 1 else ""
-
-
-def layer_dirs(found: dict[str, Any]) -> tuple[Path, ...]:
-    """The engine's own layer directories, bottom first; empty when they can't be read here."""
-    driver = found.get("GraphDriver") or {}
-    data = driver.get("Data") or {}
-    if driver.get("Name") not in ("overlay2", "overlay"):
-        return ()
-    lower = [p for p in (data.get("LowerDir") or "").split(":") if p]
-    upper = data.get("UpperDir")
-    directories = tuple(Path(p) for p in [*reversed(lower), *([upper] if upper else [])])
-    return directories if all(d.is_dir() for d in directories) else ()

@@ -147,7 +147,11 @@ class Layer:
 
 @dataclass(frozen=True)
 class Image:
-    """An image as it was found. `digest` (the image ID: digest of its config) is its identity."""
+    """An image as it was found. `digest`, that of its configuration, is its identity everywhere.
+
+    `engine_id` is what its engine calls it: the same, or the digest of its manifest or index.
+    `size` is that of its opened layers in bytes.
+    """
 
     reference: str
     digest: str
@@ -155,3 +159,9 @@ class Image:
     config: ImageConfig
     layers: tuple[Layer, ...] = ()
     size: int = 0
+    engine_id: str = ""
+
+    @property
+    def handle(self) -> str:
+        """What to call it when talking to its engine, or to people who will."""
+        return self.engine_id or self.digest

@@ -18,11 +18,13 @@ from tests.engine_kit import (
     SERVER,
     SERVICE,
     docker,
+    identity,
     image,
     inspect,
     labelled,
     minify,
     needs_docker,
+    opened_size,
 )
 
 pytestmark = [needs_docker, pytest.mark.docker, pytest.mark.root]
@@ -64,13 +66,13 @@ def listed(name: str) -> dict[str, str]:
 
 def test_it_is_small_and_configured_as_the_original(built: Path) -> None:
     one, two = inspect(NAME), inspect(OUT)
-    assert two["Size"] < one["Size"] / 5  # type: ignore[operator]
+    assert opened_size(OUT) < opened_size(NAME) / 5
     config, copy = dict(one["Config"]), dict(two["Config"])  # type: ignore[call-overload]
     for key in ("Cmd", "Entrypoint", "Env", "User", "WorkingDir", "ExposedPorts", "StopSignal",
                 "Healthcheck", "Volumes"):  # fmt: skip
         assert copy.get(key) == config.get(key), key
     assert copy["Labels"]["team"] == "a"
-    assert copy["Labels"]["io.minify.source"] == one["Id"]
+    assert copy["Labels"]["io.minify.source"] == identity(NAME)
 
 
 def test_original_attributes_are_kept_and_run_files_are_not(built: Path) -> None:
@@ -119,6 +121,32 @@ def test_a_second_run_reuses_the_evidence(built: Path) -> None:
     done = minify("build", NAME, home=built)
     assert done.returncode == 0
     assert "evidence of an earlier run reused" in done.stdout
+
+
+def dangling() -> set[str]:
+    """The images that have no name."""
+    return set(docker("images", "-q", "--no-trunc", "--filter", "dangling=true").split())
+
+
+def test_no_image_without_a_name_is_left(built: Path, tmp_path: Path) -> None:
+    before = dangling()
+    tag = ("--tag", "minify-test-again:1", "--no-verify")
+    other = (*tag, "--keep", "/usr/bin/apt-get")
+    assert minify("build", NAME, *other, home=built).returncode == 0
+    former = docker("image", "inspect", "--format", "{{.Id}}", "minify-test-again:1")
+    # Another result takes the name over: the former one is nobody's then.
+    assert minify("build", NAME, *tag, home=built).returncode == 0
+    assert docker("image", "inspect", "--format", "{{.Id}}", "minify-test-again:1") != former
+    assert docker("image", "inspect", "--format", "{{.Id}}", former, check=False) in ("", "[]")
+    # One that somebody named otherwise stays.
+    latter = docker("image", "inspect", "--format", "{{.Id}}", "minify-test-again:1")
+    docker("tag", "minify-test-again:1", "minify-test-again:kept")
+    assert minify("build", NAME, *other, home=built).returncode == 0
+    kept = docker("image", "inspect", "--format", "{{.Id}}", "minify-test-again:kept")
+    assert kept == latter
+    docker("rmi", "minify-test-again:1", "minify-test-again:kept")
+    assert dangling() <= before
+    assert "minify-output" not in docker("images", "--format", "{{.Repository}}")
 
 
 def test_why_walks_back_to_the_touch(built: Path) -> None:

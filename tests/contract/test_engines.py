@@ -115,7 +115,7 @@ def test_a_saved_image_is_found_by_digest_and_by_tag(bench: Bench) -> None:
     bench.engine.tag(digest, "minify-contract/named")
     try:
         named = bench.engine.find("minify-contract/named:latest")
-        assert named is not None and named.digest == digest
+        assert named is not None and named.handle == digest
         loaded = bench.engine.load("minify-contract/named")
         assert loaded.image.config.environment["FROM"] == "image"
         assert [layer.diff_id for layer in loaded.image.layers] == [output.diff_id]

@@ -28,6 +28,7 @@ from minify.images.registry import inspect, pull, push
 from minify.model import Evidence, OutputImage
 from minify.sweep import open_engine
 from minify.workspace import Home, Run, remembered_images, running
+from tests.engine_kit import identity
 from tests.host_image import host_files, layer, output_image
 from tests.image_kit import Layout, config, folder, item, tar
 from tests.registry_kit import MISSING, Registry, serving
@@ -136,13 +137,14 @@ def there(world: World, wanted: bool) -> Iterator[None]:
 
 
 def known(digest: str) -> bool:
-    return docker("image", "inspect", digest, "--format", "{{.Id}}").strip() == digest
+    found = docker("images", "--quiet", "--no-trunc").split()
+    return any(identity(image_id) == digest for image_id in set(found))
 
 
 def test_an_image_the_engine_had_stays_as_it_was(world: World, tmp_path: Path) -> None:
     with there(world, True):
         world.build(world.place("oci"), "--engine", "docker", "-o", f"oci:{tmp_path}/out")
-        names = docker("image", "inspect", world.image.digest, "--format", "{{.RepoTags}}")
+        names = docker("image", "inspect", f"{NAME}:input", "--format", "{{.RepoTags}}")
         assert names.strip() == f"[{NAME}:input]"
 
 
@@ -172,7 +174,7 @@ def test_layers_only_the_kernel_can_follow_are_saved_by_the_engine(
     def refuse(_: object) -> None:
         raise Unsupported("redirect_dir")
 
-    monkeypatch.setattr("minify.engines.docker_api.read_overlay", refuse)
+    monkeypatch.setattr("minify.engines.docker_disk.read_overlay", refuse)
     with there(world, True), running(Home(tmp_path)) as run:
         engine = open_engine("docker", run, Home(tmp_path))
         loaded = engine.load(f"{NAME}:input")
@@ -234,8 +236,7 @@ def test_every_output_at_once(world: World, tmp_path: Path, engine: str) -> None
     image = read(files["oci"], tmp_path, "v1").image
     assert read(files["oci-archive"], tmp_path, "v1").image.digest == image.digest
     assert read(files["docker-archive"], tmp_path).image.digest == image.digest
-    in_docker = docker("image", "inspect", f"{NAME}:out-{engine}", "--format", "{{.Id}}")
-    assert in_docker.strip() == image.digest
+    assert identity(f"{NAME}:out-{engine}") == image.digest
     name = outputs["docker"].removeprefix("docker://")
     remote = inspect(name, access=world.registry.access)
     assert remote.image.digest == image.digest
