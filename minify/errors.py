@@ -63,6 +63,10 @@ class EngineError(MinifyError):
     exit_code = Exit.ENGINE
 
 
+class WrongEngineError(EngineError):
+    """What was said on which engine to take is wrong: no other is taken in its place."""
+
+
 class TraceError(MinifyError):
     """The container could not be observed: it crashed or never became ready."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from minify.below import remove, size_of
 from minify.engines import Engine
-from minify.errors import EngineError, EnterNamespaceError
+from minify.errors import EngineError, EnterNamespaceError, WrongEngineError
 from minify.images.registry import Access
 from minify.store.layers import collect
 from minify.workspace import (
@@ -31,13 +31,16 @@ class Swept:
 
 
 def open_engine(name: str, run: Run, home: Home, access: Access | None = None) -> Engine:
-    """Open an engine by name; `auto` takes Docker when it answers, else the embedded one."""
+    """Open an engine by name; `auto` takes Docker when it answers, else the embedded one.
+
+    Raises EngineError; WrongEngineError also where the embedded one would do.
+    """
     if name == "embedded":
         return _embedded(home, access)
     try:
         return _docker(run, access)
-    except EngineError:
-        if name == "docker":
+    except EngineError as error:
+        if name == "docker" or isinstance(error, WrongEngineError):
             raise
         return _embedded(home, access)
 

@@ -18,13 +18,14 @@ from urllib.parse import urlsplit
 
 @dataclass(frozen=True)
 class Answer:
-    """What one URL says; `cut`: the connection breaks off after so many bytes."""
+    """What one URL says; `cut`: the connection breaks off after so many bytes, and after `held`."""
 
     body: bytes
     kind: str = "application/json"
     status: int = 200
     chunked: bool = False
     cut: int | None = None
+    held: threading.Event | None = None
 
 
 Said = Answer | Callable[[str], Answer]
@@ -69,6 +70,9 @@ def docker_engine(answers: Mapping[str, Said], api: str = "1.41") -> Iterator[li
             self.send_header("Content-Length", str(len(said.body)))
             self.end_headers()
             self.wfile.write(said.body[: said.cut])
+            if said.held is not None:
+                self.wfile.flush()
+                said.held.wait(10)
             self.close_connection = said.cut is not None
 
         def log_message(self, *_: object) -> None:

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import docker
 from docker.constants import DEFAULT_UNIX_SOCKET
 from docker.errors import APIError, DockerException
 
+from minify.engines.docker_client import Client
 from minify.engines.docker_context import settings
 from minify.errors import EngineError
 from minify.ready import wait_until
@@ -32,7 +32,7 @@ PATIENCE = 10.0  # seconds to connect once more to an engine that has just answe
 def connect(timeout: int = 120) -> Any:
     """Open the SDK's client on the engine the user means (docker_context); raises EngineError."""
     try:
-        return docker.APIClient(version="auto", timeout=timeout, **settings())
+        return Client(version="auto", timeout=timeout, **settings())
     except DockerException as error:
         reason = str(error).removeprefix("Error while fetching server API version: ")
         raise EngineError(

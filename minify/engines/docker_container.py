@@ -140,6 +140,7 @@ class DockerContainer:
             with contextlib.suppress(OSError):
                 sock.sendall(self._stdin)
                 sock.shutdown(socket.SHUT_WR)
+            self._client.let_go(attached)
 
         threading.Thread(target=send, daemon=True).start()
 

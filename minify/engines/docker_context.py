@@ -17,7 +17,7 @@ from typing import Any
 from docker.tls import TLSConfig
 from docker.utils import kwargs_from_env
 
-from minify.errors import EngineError
+from minify.errors import WrongEngineError
 from minify.run import environment
 
 DEFAULT = "default"
@@ -27,7 +27,7 @@ ENDPOINT = "docker"  # of several that a context may have
 def settings() -> dict[str, Any]:
     """Arguments for the SDK's client: `base_url` unless it is the default socket's, `tls`.
 
-    Raises EngineError for a context there is none of, DockerException for wrong TLS settings.
+    Raises WrongEngineError for a context there is none of, DockerException for wrong TLS settings.
     """
     env = environment()
     folder = _folder(env)
@@ -67,12 +67,12 @@ def _of_context(folder: Path, name: str, said_by: str) -> dict[str, Any]:
         endpoint = _document(path)["Endpoints"][ENDPOINT]
         host, unchecked = str(endpoint.get("Host") or ""), bool(endpoint.get("SkipTLSVerify"))
     except FileNotFoundError as error:
-        raise EngineError(
+        raise WrongEngineError(
             f"no such Docker context: {name!r} ({said_by}); known: {', '.join(known(folder))}",
             hint="see: docker context ls",
         ) from error
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise EngineError(
+        raise WrongEngineError(
             f"the Docker context {name!r} ({said_by}) cannot be read: {path}: {error!r}",
             hint=f"see: docker context inspect {name}",
         ) from error

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 CONTAINERD = "io.containerd.snapshotter"
-IN_PLACE = ("overlay2", "overlay")  # graph drivers whose layer folders are read as they are
+# Whose layer folders are read as they are.
+DRIVERS, SNAPSHOTTERS = ("overlay2", "overlay"), ("overlayfs",)
 LIMITS = {"--memory": "MemoryLimit", "--cpus": "CpuCfsQuota", "--pids": "PidsLimit"}
 SAVED = "images are read through `docker save`"
 SHIFTED = f"{SAVED}, for the owners in layer folders are not those in the image"
@@ -41,16 +42,15 @@ def traits(info: Mapping[str, Any], *, root: bool) -> tuple[Trait, ...]:
 
 def _store(info: Mapping[str, Any], *, root: bool) -> str:
     driver = str(info.get("Driver") or "unknown")
-    kind = _pairs(info).get("driver-type", "")
-    if kind.startswith(CONTAINERD):
+    containerd = _pairs(info).get("driver-type", "").startswith(CONTAINERD)
+    in_place = root and driver in (SNAPSHOTTERS if containerd else DRIVERS)
+    read = "layers are read where they lie" if in_place else SAVED
+    if containerd:
         return (
-            f"containerd's, snapshotter {driver}: an image's ID is its manifest's digest, so the "
-            "same image has another ID in a classic store; a name may stand for several platforms"
+            f"containerd's, snapshotter {driver}: {read}; the ID of an image is its manifest's "
+            "digest here, another than in a classic store, and a name may have several platforms"
         )
-    if driver in IN_PLACE:
-        read = "layers are read where they lie" if root else SAVED
-        return f"classic, graph driver {driver}: {read}"
-    return f"classic, graph driver {driver}: {SAVED}"
+    return f"classic, graph driver {driver}: {read}"
 
 
 def _pairs(info: Mapping[str, Any]) -> dict[str, str]:

@@ -19,6 +19,8 @@ from minify.engines import docker_connect
 from minify.engines.docker_connect import address, is_local
 from minify.engines.docker_context import settings
 from minify.errors import EngineError
+from minify.sweep import open_engine
+from minify.workspace import Home, Run
 
 FIRST, SECOND = "unix:///first.sock", "tcp://second.example:2376"
 
@@ -99,6 +101,15 @@ def test_a_context_there_is_none_of_is_named_with_those_known(
         address()
     (check,) = doctor._docker()
     assert not check.ok and "typo" in check.detail
+
+
+def test_no_other_engine_is_taken_where_the_context_is_wrong(
+    docker_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_CONTEXT", "typo")
+    home = Home(docker_home / "home")
+    with pytest.raises(EngineError, match="typo"):
+        open_engine("auto", Run("token", docker_home), home)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"Endpoints": {"docker": []}}'])

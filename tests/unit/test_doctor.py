@@ -82,7 +82,9 @@ def test_a_docker_engine_that_keeps_to_itself_what_it_is_like() -> None:
 @pytest.mark.parametrize(
     ("info", "root", "words"),
     [
-        (CONTAINERD, True, "containerd's, snapshotter overlayfs: an image's ID is its manifest's"),
+        (CONTAINERD, True, "containerd's, snapshotter overlayfs: layers are read where they lie"),
+        (CONTAINERD, False, "containerd's, snapshotter overlayfs: images are read through"),
+        ({**CONTAINERD, "Driver": "zfs"}, True, "containerd's, snapshotter zfs: images are read"),
         (CLASSIC, True, "classic, graph driver overlay2: layers are read where they lie"),
         (CLASSIC, False, "classic, graph driver overlay2: images are read through `docker save`"),
         ({**CLASSIC, "SecurityOptions": ["name=userns"]}, True, "read through `docker save`"),
