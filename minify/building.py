@@ -17,12 +17,14 @@ from minify.bench import Bench
 from minify.codec import dumps
 from minify.documents import Shelf
 from minify.engines import Loaded
+from minify.errors import MinifyError
 from minify.fleet import Fleet, load_fleet
 from minify.foreign import check_runs
+from minify.masking import masked, plan_to_keep, words_of
 from minify.model import Behaviour, KeepSet, OutputImage, Plan, Reason
 from minify.options import Options
 from minify.outputs import Product
-from minify.plan import make_plan
+from minify.plan import machine_memory, make_plan
 from minify.runs.kit import prepare_kit
 from minify.runs.trial import Stage
 from minify.workspace import remember_image
@@ -75,6 +77,11 @@ class Building:
         return dumps(self.plan) + __version__
 
     @property
+    def secrets(self) -> tuple[str, ...]:
+        """Texts of the plan that are not written down."""
+        return words_of(self.plan)
+
+    @property
     def reusing(self) -> bool:
         """Whether documents of earlier runs may be taken."""
         return self.plan.repeatable and not self.options.fresh
@@ -94,7 +101,9 @@ class Building:
         with self.pool:
             try:
                 yield
-            except BaseException:
+            except BaseException as error:
+                if isinstance(error, MinifyError):
+                    error.message = masked(error.message, self.secrets)
                 # Threads wait on containers: without them they end, and the pool can be left.
                 self.none_watched()
                 self.bench.engine.abort()
@@ -131,7 +140,9 @@ class Building:
     def check_runs(self) -> None:
         """Raise Unsupported for an image of an architecture that cannot be run here."""
         if self.bench.engine.local:
-            check_runs(self.loaded.image.reference, self.loaded.image.platform)
+            check_runs(
+                self.loaded.image.reference, self.loaded.image.platform, self.bench.run.folder
+            )
 
 
 def prepare(bench: Bench, options: Options) -> Building:
@@ -139,10 +150,10 @@ def prepare(bench: Bench, options: Options) -> Building:
     began = time.monotonic()
     fleet = load_fleet(options.shared_with)
     loaded = bench.engine.load(options.image, options.platform)
-    plan = make_plan(loaded, options)
+    plan = make_plan(loaded, options, memory=machine_memory() if bench.engine.local else 0)
     shelf = Shelf(bench.home.work(loaded.image.digest))
     shelf.put("image", loaded.image)
-    shelf.put("plan", plan)
+    shelf.put("plan", plan_to_keep(plan))
     kit = None if options.lock else prepare_kit(bench.home.folder("kit"))
     stage = Stage(bench.engine, kit, bench.run.folder)
     it = Building(bench, options, loaded, plan, stage, shelf, fleet=fleet)

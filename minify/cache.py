@@ -21,11 +21,13 @@ import shutil
 import stat
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from minify.below import remove
 from minify.bench import Bench
 from minify.codec import dumps, loads, to_plain
 from minify.errors import BuildError, Exit, MinifyError
@@ -40,6 +42,7 @@ FORMAT = "minify-cache 1"
 LIMIT = 2 << 30  # bytes all entries may take; the least recently used go first
 MOUNT_FILES, MOUNT_BYTES = 2000, 64 << 20  # beyond these a mount is not looked through
 CHUNK = 1 << 20
+A_DAY = 86400.0
 NOTE = "the former result for the same input was taken from the cache"
 
 
@@ -265,3 +268,6 @@ def prune(cache: Path, limit: int) -> None:
             kept |= layers
     for layer in set(cache.glob("layers/*.tar")) - kept:
         layer.unlink(missing_ok=True)
+    for left in cache.glob("layers/.new-*"):
+        if left.lstat().st_mtime < time.time() - A_DAY:  # of a run that was killed
+            remove(left)

@@ -106,6 +106,11 @@ def _by_api(recipe: Recipe, tell: Callable[[str], None]) -> str:
         raise EngineError(error.message, hint=hint or error.hint) from error
 
 
+def _temporary(bench: Bench) -> tempfile.TemporaryDirectory[str]:
+    """A folder that goes with the run's own, should we be killed."""
+    return tempfile.TemporaryDirectory(dir=bench.run.folder)
+
+
 def _classic(recipe: Recipe) -> dict[str, object]:
     said = dict(item.partition("=")[::2] for item in recipe.arguments if "=" in item)
     pairs = {**said, **variables(Recipe(Path(), Path(), recipe.arguments))}
@@ -117,7 +122,7 @@ def _classic(recipe: Recipe) -> dict[str, object]:
 
 
 def _by_command(bench: Bench, recipe: Recipe, made: Builder, tell: Callable[[str], None]) -> str:
-    with tempfile.TemporaryDirectory() as folder:
+    with _temporary(bench) as folder:
         id_file, metadata = Path(folder, "id"), Path(folder, "metadata")
         argv = [*made.argv, "--iidfile", str(id_file)]
         env = {**variables(recipe), **made.env}

@@ -26,7 +26,7 @@ class Shelf:
     def put(self, name: str, noun: Any, key: str = "") -> Path:
         """Write a document; returns its path."""
         path = self.path(name, key)
-        write_document(path, dumps(noun))
+        write_document(path, dumps(noun), private=True)
         return path
 
     def get(self, name: str, kind: type[T], key: str = "") -> T | None:

@@ -64,14 +64,21 @@ def whole(
 
 
 def _walk(tree: Tree, directory: str, skip: Callable[[Entry], bool]) -> Iterator[Entry]:
-    prefix = "" if directory == "/" else directory
-    for name in tree.children(directory):
-        entry = tree.entries[f"{prefix}/{name}"]
+    todo = [iter(tree.children(directory))]
+    way = ["" if directory == "/" else directory]
+    while todo:  # no recursion: how deep it goes is the image's choice
+        name = next(todo[-1], None)
+        if name is None:
+            todo.pop()
+            way.pop()
+            continue
+        entry = tree.entries[f"{way[-1]}/{name}"]
         if name in CLUTTER or skip(entry):
             continue
         yield entry
         if entry.kind is Kind.DIR:
-            yield from _walk(tree, entry.path, skip)
+            todo.append(iter(tree.children(entry.path)))
+            way.append(entry.path)
 
 
 def named(names: Collection[str], suffixes: tuple[str, ...] = ()) -> Callable[[Entry], bool]:

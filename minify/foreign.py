@@ -22,13 +22,16 @@ ELF = {
 NARROW = {("amd64", "386"), ("arm64", "arm")}
 
 
-def check_runs(reference: str, platform: Platform) -> None:
-    """Raise Unsupported when an image's programs cannot be executed on this machine."""
+def check_runs(reference: str, platform: Platform, folder: Path | None = None) -> None:
+    """Raise Unsupported when an image's programs cannot be executed on this machine.
+
+    `folder` is for what is tried, else where temporary files go.
+    """
     if platform.os != "linux":
         raise Unsupported(f"{reference} is for {platform}: only linux images can be minified")
     here = host_platform().architecture
     there = platform.architecture
-    if there == here or (here, there) in NARROW or executes(there):
+    if there == here or (here, there) in NARROW or executes(there, folder):
         return
     raise Unsupported(
         f"{reference} is for {platform}: this machine ({here}) cannot run it",
@@ -38,7 +41,7 @@ def check_runs(reference: str, platform: Platform) -> None:
     )
 
 
-def executes(architecture: str) -> bool:
+def executes(architecture: str, folder: Path | None = None) -> bool:
     """Whether the kernel takes a program of an architecture: asked by handing it one.
 
     The program is an ELF header alone. Without a matching binfmt_misc entry execve(2) fails with
@@ -47,8 +50,8 @@ def executes(architecture: str) -> bool:
     """
     if architecture not in ELF:
         return True
-    with tempfile.TemporaryDirectory(prefix="minify-exec-") as folder:
-        program = Path(folder, "program")
+    with tempfile.TemporaryDirectory(prefix="minify-exec-", dir=folder) as made:
+        program = Path(made, "program")
         program.write_bytes(header(*ELF[architecture]))
         program.chmod(0o700)
         try:

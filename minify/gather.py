@@ -15,6 +15,7 @@ from minify.building import Building
 from minify.codec import loads
 from minify.compare import agree
 from minify.errors import UsageError
+from minify.masking import evidence_to_keep, holds
 from minify.model import Behaviour, Evidence, Image
 from minify.observe import observe
 from minify.resolve import warm_up
@@ -64,11 +65,20 @@ def evidence(it: Building) -> Gathered:
             return Gathered(read_evidence(options.evidence, it.loaded.image))
         stored = it.shelf.get("trial", Trial, key=it.key) if it.reusing else None
         if stored and stored.evidence.complete:
-            return Gathered(stored.evidence, stored.behaviour)
+            # What of the environment was not written down, the plan says again.
+            known = replace(stored.evidence, env=frozenset(it.plan.env))
+            return Gathered(known, stored.behaviour)
         trial = observe(it.stage, it.loaded, it.plan)
         it.watched.set_result(trial.behaviour)
-        it.put("trial", trial, it.key)
+        _keep(it, trial)
         return Gathered(trial.evidence, trial.behaviour, reused=False)
+
+
+def _keep(it: Building, trial: Trial) -> None:
+    """Store a trial for the next build, unless a secret turned up in what it showed."""
+    if not holds((trial.behaviour, trial.evidence.argvs), it.secrets):
+        kept = evidence_to_keep(trial.evidence, it.secrets)
+        it.put("trial", replace(trial, evidence=kept), it.key)
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from minify.engines import Loaded
 from minify.errors import MinifyError
 from minify.model import Behaviour, Image, Plan, Watch
 from minify.options import Options
-from minify.plan import make_plan
+from minify.plan import machine_memory, make_plan
 from minify.recipes import Recipe, recipe_for
 from minify.runs.cases import run_trial
 from minify.runs.trial import Stage
@@ -63,8 +63,9 @@ def _prepared(options: Options, recipe: Recipe | None) -> Options:
 
 
 def _tried(bench: Bench, loaded: Loaded, options: Options) -> Behaviour:
+    made = make_plan(loaded, options, memory=machine_memory() if bench.engine.local else 0)
     limits = replace(options.limits, ready=min(options.limits.ready, SHORT))
-    plan = replace(make_plan(loaded, options), watch=Watch.NONE, limits=limits)
+    plan = replace(made, watch=Watch.NONE, limits=limits)
     stage = Stage(bench.engine, None, bench.run.folder)
     return run_trial(stage, loaded.image, plan, "init").behaviour
 

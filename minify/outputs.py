@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from minify.below import remove
 from minify.bench import Bench
 from minify.engines import Engine
 from minify.errors import BuildError, UsageError
@@ -27,6 +27,7 @@ from minify.names import check_tag, default_tag
 from minify.options import Options
 from minify.run import program
 from minify.steps import step
+from minify.workspace import forget_staging, remember_staging
 
 ENGINES = (Transport.ANY, Transport.DAEMON)
 LAYOUTS = (Transport.OCI, Transport.OCI_ARCHIVE, Transport.REGISTRY)
@@ -135,7 +136,7 @@ def lay_out(bench: Bench, output: OutputImage) -> Path:
     folder = bench.run.folder / f"layout-{secrets.token_hex(4)}"
     packed = Packed(_layers(output), output.config, annotations=output.annotations)
     write_oci_layout(folder, packed, INNER)
-    check(folder)
+    check(folder, bench)
     return folder
 
 
@@ -147,6 +148,7 @@ def deliver(bench: Bench, wanted: Wanted, product: Product) -> dict[str, str]:
     """
     files = [p for p in wanted.places if p.transport is not Transport.ANY]
     with contextlib.ExitStack() as stack:
+        stack.callback(forget_staging, bench.run)
         if files:
             progress = stack.enter_context(step("Writing", outputs=len(files)))
             progress.count("places", len(files))
@@ -201,6 +203,7 @@ class _Job:
         if place.transport is Transport.OCI and path.is_dir():
             return _Ready(place, manifest)  # it may be a mount point, so nothing can take its place
         staging = path.with_name(f".{path.name[:200]}.{secrets.token_hex(6)}")
+        remember_staging(self.bench.run, staging)
         stack.callback(_remove, staging)
         if place.transport is Transport.OCI:
             copy_layout(self._layout(), staging, place.tag)
@@ -208,11 +211,11 @@ class _Job:
             tagged = self.folder / secrets.token_hex(6)
             copy_layout(self._layout(), tagged, place.tag)
             archive_layout(tagged, staging)
-            check(staging)
+            check(staging, self.bench)
         else:
             name = full_tag(place.tag or self.wanted.name)
             write_docker_archive(staging, _layers(self.output), self.output.config, [name])
-            check(staging)
+            check(staging, self.bench)
         return _Ready(place, manifest or self.output.digest, staging)
 
     def show(self, one: _Ready) -> str:
@@ -255,9 +258,9 @@ def manifest_of(layout: Path) -> str:
     return str(entry["digest"])
 
 
-def check(path: Path) -> None:
+def check(path: Path, bench: Bench) -> None:
     """Re-read an image file; raises BuildError listing what is wrong with it."""
-    found: Sequence[object] = validate(path)
+    found: Sequence[object] = validate(path, folder=bench.run.folder)
     if found:
         shown = "\n".join(f"  {v}" for v in found[:SHOWN])
         raise BuildError(
@@ -274,10 +277,7 @@ def _folder(stack: contextlib.ExitStack, bench: Bench) -> Path:
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+    remove(path)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from minify.building import Building, Made, prepare
 from minify.gates import Packed, check_gates, judge_gates
 from minify.gather import Gathered, evidence, originals
 from minify.make import make, other_levels, policy_of, weigh
+from minify.masking import evidence_to_keep, holds, masked
 from minify.model import Behaviour, Evidence, Verdict
 from minify.observe import observe
 from minify.options import Options
@@ -32,7 +33,7 @@ def build(bench: Bench, options: Options, *, weigh_levels: bool = False) -> Repo
         it.check_runs()
     check_outputs(bench, wanted, it.loaded.image, force=options.force)
     with it.guarded():
-        report = _build(it, wanted, weigh_levels)
+        report = masked(_build(it, wanted, weigh_levels), it.secrets)
     report = replace(report, seconds={**report.seconds, "total": time.monotonic() - began})
     it.shelf.put("report", report)
     return report
@@ -43,7 +44,8 @@ def trace(bench: Bench, options: Options) -> Evidence:
     it = prepare(bench, replace(options, lock=""))
     it.check_runs()
     with it.guarded():
-        return observe(it.stage, it.loaded, it.plan).evidence
+        evidence = observe(it.stage, it.loaded, it.plan).evidence
+    return evidence_to_keep(evidence, it.secrets)
 
 
 def verify_images(bench: Bench, options: Options, candidate: str) -> Verdict:
@@ -53,7 +55,7 @@ def verify_images(bench: Bench, options: Options, candidate: str) -> Verdict:
     copy = bench.engine.load(candidate, options.platform).image
     it.none_watched()
     with it.guarded():
-        return verify(it.stage, originals(it).result, copy, it.plan)
+        return masked(verify(it.stage, originals(it).result, copy, it.plan), it.secrets)
 
 
 def _build(it: Building, wanted: Wanted, weigh_levels: bool) -> Report:
@@ -66,7 +68,8 @@ def _build(it: Building, wanted: Wanted, weigh_levels: bool) -> Report:
     if twice is not None:
         with it.timed("verify"):
             made, verdict = prove(it, gathered, twice, made)
-        it.put("originals", twice.result(), it.key)
+        if not holds(twice.result(), it.secrets):
+            it.put("originals", twice.result(), it.key)
         gathered = replace(gathered, behaviour=gathered.behaviour or twice.result().first)
     weights = {}
     if others is not None:
@@ -80,7 +83,7 @@ def _report(
 ) -> Report:
     """Judge the gates, write the outputs where all is well, and say what was found."""
     gathered, made, verdict = found
-    it.put("verdict", verdict)
+    it.put("verdict", masked(verdict, it.secrets))
     it.put("output", made.output)
     gates = judge_gates(Packed(it.loaded, made.keep, made.output), it.options)
     good = (verdict.passed or bool(verdict.skipped)) and all(gate.passed for gate in gates)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
+from dataclasses import replace
 
 from minify.engines import Loaded
 from minify.errors import EngineError
@@ -17,13 +19,20 @@ from minify.model import (
     Image,
     Kind,
     Plan,
+    Surroundings,
     Watch,
 )
 from minify.options import Options
 
+PIDS = 4096  # a JVM or a database with hundreds of threads has room
+LEAST_MEMORY = 512 << 20
 
-def make_plan(loaded: Loaded, options: Options) -> Plan:
-    """Decide everything a trial will do; raises EngineError for an image that cannot start."""
+
+def make_plan(loaded: Loaded, options: Options, *, memory: int = 0) -> Plan:
+    """Decide everything a trial will do; raises EngineError for an image that cannot start.
+
+    `memory` is the bytes of the machine the containers run on, 0 where that is not known.
+    """
     image = loaded.image
     plan = Plan(
         image=image.digest,
@@ -38,13 +47,31 @@ def make_plan(loaded: Loaded, options: Options) -> Plan:
         limits=options.limits,
         watch=Watch.LIGHT if options.light else Watch.FULL,
         platform=options.platform,
-        surroundings=options.surroundings,
+        surroundings=bounded(options.surroundings, memory),
         ports=options.ports,
         cases=options.cases,
     )
     _check_command(loaded, plan)
     check_extras(plan.drives)
     return plan
+
+
+def bounded(around: Surroundings, memory: int) -> Surroundings:
+    """Limits where none were asked for, so that no image takes the machine.
+
+    `memory` is the machine's in bytes (0: not known, it is somebody else's). Two containers may run
+    at once; a page cache counts as theirs and is given back.
+    """
+    share = max(memory * 2 // 5 >> 20 << 20, LEAST_MEMORY) if memory else 0
+    return replace(around, memory=around.memory or share, pids=around.pids or PIDS)
+
+
+def machine_memory() -> int:
+    """This machine's memory in bytes (sysconf(3)); 0 where that cannot be told."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        return 0
 
 
 def _drives(image: Image, options: Options) -> tuple[Drive, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from minify.engines import Loaded
+from minify.masking import is_withheld
 from minify.model import (
     Access,
     Entry,
@@ -177,7 +178,7 @@ def make_scene(loaded: Loaded, evidence: Evidence, level: KeepLevel) -> Scene:
         elif touch.access is Access.LIST and entry.kind is Kind.DIR:
             listed.add(entry.path)
     environment = dict(loaded.image.config.environment)
-    environment.update(e.partition("=")[::2] for e in sorted(evidence.env))
+    environment.update(e.partition("=")[::2] for e in sorted(evidence.env) if not is_withheld(e))
     return Scene(
         tree=tree,
         config=loaded.image.config,

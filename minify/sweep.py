@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
 from dataclasses import dataclass
 
+from minify.below import remove, size_of
 from minify.engines import Engine
 from minify.errors import EngineError, EnterNamespaceError
 from minify.images.registry import Access
@@ -82,6 +82,6 @@ def clear(home: Home, *, everything: bool) -> int:
     freed = collect(home.path, keep_layers=not everything)
     for name in ("work", "kit") if everything else ():
         folder = home.folder(name)
-        freed += sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
-        shutil.rmtree(folder, ignore_errors=True)
+        freed += size_of(folder)
+        remove(folder)
     return freed

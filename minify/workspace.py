@@ -14,14 +14,18 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
+import re
 import secrets
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from minify.below import remove
 from minify.errors import BuildError
+
+STAGING = re.compile(r"\..*\.[0-9a-f]{12}", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class Home:
         """Make and return a folder below it; raises BuildError when that is impossible."""
         folder = self.path.joinpath(*names)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_private(self.path, *names)
         except OSError as error:
             raise BuildError(
                 f"cannot make {folder}: {error.strerror}",
@@ -45,6 +49,29 @@ class Home:
     def work(self, image_digest: str) -> Path:
         """The folder of an image's documents."""
         return self.folder("work", image_digest.rpartition(":")[2][:24])
+
+
+def make_private(home: Path, *names: str) -> Path:
+    """Make a folder below a home, for nobody else to enter: plans, evidence, set-uid programs.
+
+    A home that was there before stays as it is; what is ours in it is closed.
+    """
+    home.parent.mkdir(parents=True, exist_ok=True)
+    home.mkdir(mode=0o700, exist_ok=True)
+    folder = home
+    for name in names:
+        folder = folder / name
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if (found := folder.lstat()).st_mode & 0o077 and found.st_uid == os.geteuid():
+            folder.chmod(0o700)
+    return folder
+
+
+def append_private(path: Path, line: str) -> None:
+    """Add a line to a journal that nobody else may read."""
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with open(fd, "w", encoding="utf-8", errors="surrogateescape") as journal:
+        journal.write(line + "\n")
 
 
 @dataclass(frozen=True)
@@ -105,7 +132,7 @@ def running(home: Home) -> Iterator[Run]:
     try:
         yield Run(token, folder)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove(folder)
 
 
 def dead_runs(home: Home) -> tuple[Run, ...]:
@@ -115,14 +142,15 @@ def dead_runs(home: Home) -> tuple[Run, ...]:
 
 
 def remove_run(run: Run) -> None:
-    """Remove a dead run's scratch folder."""
-    shutil.rmtree(run.folder, ignore_errors=True)
+    """Remove a dead run's scratch folder, and what it was making elsewhere."""
+    for path in remembered_staging(run):
+        remove(path)
+    remove(run.folder)
 
 
 def remember_image(run: Run, image_id: str) -> None:
     """Note an image saved and not yet tagged, so that it can be reclaimed if we die."""
-    with (run.folder / "images").open("a") as journal:
-        journal.write(image_id + "\n")
+    append_private(run.folder / "images", image_id)
 
 
 def remembered_images(run: Run) -> tuple[str, ...]:
@@ -131,8 +159,30 @@ def remembered_images(run: Run) -> tuple[str, ...]:
     return tuple(journal.read_text().split()) if journal.exists() else ()
 
 
-def write_document(path: Path, text: str, *, synced: bool = False) -> None:
+def remember_staging(run: Run, path: Path) -> None:
+    """Note a file or folder that is made outside our own folder, before it is made."""
+    append_private(run.folder / "staged", json.dumps(str(path.absolute())))
+
+
+def forget_staging(run: Run) -> None:
+    """Say that nothing is under way outside our own folder any more."""
+    (run.folder / "staged").unlink(missing_ok=True)
+
+
+def remembered_staging(run: Run) -> Iterator[Path]:
+    """What a run noted and only it can have made: `.NAME.` and twelve hexadecimal digits."""
+    with contextlib.suppress(OSError, ValueError):
+        text = (run.folder / "staged").read_text(encoding="utf-8", errors="surrogateescape")
+        for line in text.splitlines():
+            path = Path(str(json.loads(line)))
+            if path.is_absolute() and STAGING.fullmatch(path.name):
+                yield path
+
+
+def write_document(path: Path, text: str, *, synced: bool = False, private: bool = False) -> None:
     """Write a document whole or not at all; `synced`: also when the machine goes down.
+
+    `private`: nobody else may read it.
 
     What is there and no file, as /dev/null or a pipe, is written to and not replaced.
     """
@@ -142,6 +192,8 @@ def write_document(path: Path, text: str, *, synced: bool = False) -> None:
             path.write_text(text, encoding="utf-8", errors="surrogateescape")
             return
         with temporary.open("w", encoding="utf-8", errors="surrogateescape") as file:
+            if private:
+                os.fchmod(file.fileno(), 0o600)
             file.write(text)
             if synced:
                 file.flush()

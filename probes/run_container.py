@@ -35,6 +35,8 @@ MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_PRIVATE = 2, 4, 8, 0x4000, 0x40000  #
 MNT_DETACH, PR_SET_PDEATHSIG = 2, 1
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
 FAILED, BAD_REQUEST, NOT_PERMITTED = 1, 2, 3
+MAX_LINKS = 40  # ELOOP limit of path_resolution(7)
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 LINE = 16384  # a longer line of output is cut, as Docker's json-file log does
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -114,27 +116,32 @@ def copy_tree(source: str, target: str, opaque: tuple[str, ...] = ()) -> int:
     empty what is there already.
     """
     twins: dict[int, str] = {}
-    return _copy_dir(source, target, opaque, twins)
-
-
-def _copy_dir(source: str, target: str, opaque: tuple[str, ...], twins: dict[int, str]) -> int:
     copied = 0
-    with os.scandir(source) as names:
-        entries = list(names)
-    for entry in entries:
-        to = f"{target}/{entry.name}"
-        found = entry.stat(follow_symlinks=False)
-        if opaque and stat.S_ISCHR(found.st_mode) and found.st_rdev == 0:
-            _remove(to)
-        elif stat.S_ISDIR(found.st_mode):
-            if os.path.lexists(to) and (_is_opaque(entry.path, opaque) or not _is_dir(to)):
-                _remove(to)
-            os.makedirs(to, exist_ok=True)
-            copied += _copy_dir(entry.path, to, opaque, twins)
-            _copy_owner(entry.path, to, found)
-        else:
-            _remove(to)
-            copied += _copy_one(entry.path, to, found, twins)
+    # No recursion: how deep it goes is the image's choice. A directory is dressed after what it
+    # holds was made, for making it changes its times.
+    todo: list[tuple[str, str, os.stat_result | None]] = [(source, target, None)]
+    while todo:
+        place, to, dress = todo.pop()
+        if dress:
+            _copy_owner(place, to, dress)
+            continue
+        with os.scandir(place) as names:
+            entries = list(names)
+        for entry in entries:
+            inner = f"{to}/{entry.name}"
+            found = entry.stat(follow_symlinks=False)
+            if opaque and stat.S_ISCHR(found.st_mode) and found.st_rdev == 0:
+                _remove(inner)
+            elif stat.S_ISDIR(found.st_mode):
+                if os.path.lexists(inner) and (
+                    _is_opaque(entry.path, opaque) or not _is_dir(inner)
+                ):
+                    _remove(inner)
+                os.makedirs(inner, exist_ok=True)
+                todo += [(entry.path, inner, found), (entry.path, inner, None)]
+            else:
+                _remove(inner)
+                copied += _copy_one(entry.path, inner, found, twins)
     return copied
 
 
@@ -196,15 +203,138 @@ def prepare_root(request: dict[str, Any]) -> tuple[str, int]:
             copied += copy_tree(layer, request["rootfs"], names)
         _like(request["root"], request["rootfs"])
     for volume in request["volumes"]:
-        source = request["rootfs"] + volume["from"]
-        if volume["from"] and _is_dir(source):
-            copied += copy_tree(source, volume["to"])
-            _copy_owner(source, volume["to"], os.stat(source))
+        copied += fill(request["rootfs"], volume) if volume["from"] else 0
     for path in request["empty_files"]:
         with contextlib.suppress(OSError):
             flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW
             os.close(os.open(request["rootfs"] + path, flags, 0o755))
     return way, copied
+
+
+def fill(rootfs: str, volume: dict[str, str]) -> int:
+    """Copy what the image has at a volume's place into it; returns bytes copied."""
+    root = os.open(rootfs, FOLDER)
+    try:
+        folder = enter(root, [n for n in volume["from"].split("/") if n])
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return 0  # no folder there
+        raise
+    finally:
+        os.close(root)
+    try:
+        # By its descriptor: no link on the way can lead out of the root.
+        source = f"/proc/self/fd/{folder}"
+        copied = copy_tree(source, volume["to"])
+        _copy_owner(f"{source}/.", volume["to"], os.fstat(folder))
+    finally:
+        os.close(folder)
+    return copied
+
+
+# ------------------------------------------------------------------ mount points
+
+# A runtime resolves a mount's destination inside the root, but then makes devices and links below
+# ROOTFS/dev by plain paths: where an image's /dev is a symlink, in a folder of the host. So every
+# destination is made real here, in the run's own layer, before a runtime looks for it.
+
+
+def enter(root: int, names: list[str]) -> int:
+    """Open a folder below another one through real folders only; raises OSError."""
+    at = os.dup(root)
+    for name in names:
+        try:
+            below = os.open(name, FOLDER, dir_fd=at)
+        finally:
+            os.close(at)
+        at = below
+    return at
+
+
+def real_place(root: int, path: str, make: str = "", *, ours: bool = False) -> str:
+    """Where a path leads inside a root, every symlink followed there; missing parts are made.
+
+    `make` says what its end shall be, "folder" or "file"; empty: nothing is made, and what is not
+    there is taken as it reads. `ours`: what stands in the way is removed and no link is followed,
+    as Docker does for /dev, /proc, /sys and the files it mounts over /etc. Raises OSError.
+    """
+    todo, at, links = [n for n in path.split("/") if n not in ("", ".")][::-1], list[str](), 0
+    while todo:
+        name = todo.pop()
+        if name == "..":
+            at = at[:-1]
+            continue
+        try:
+            folder = enter(root, at)
+        except FileNotFoundError:  # nothing is made
+            at.append(name)
+            continue
+        try:
+            wanted = make if not todo else make and "folder"
+            link = _step(folder, name, wanted, ours=ours)
+        finally:
+            os.close(folder)
+        if link is None:
+            at.append(name)
+            continue
+        links += 1
+        if links > MAX_LINKS:
+            raise OSError(errno.ELOOP, f"too many symlinks on the way to the mount point {path!a}")
+        at = [] if link.startswith("/") else at
+        todo += [n for n in link.split("/") if n not in ("", ".")][::-1]
+    return "/" + "/".join(at)
+
+
+def _step(folder: int, name: str, wanted: str, *, ours: bool) -> str | None:
+    """Make one name what is wanted; returns a symlink's text, which is to be followed."""
+    try:
+        mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+        fits = stat.S_ISDIR(mode) or (wanted == "file" and stat.S_ISREG(mode))
+        if ours and wanted and not fits:
+            os.unlink(name, dir_fd=folder)
+            raise FileNotFoundError
+        return os.readlink(name, dir_fd=folder) if stat.S_ISLNK(mode) else None
+    except FileNotFoundError:
+        if wanted == "file":
+            flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+            os.close(os.open(name, flags, 0o644, dir_fd=folder))
+        elif wanted:
+            os.mkdir(name, 0o755, dir_fd=folder)
+            os.chmod(name, 0o755, dir_fd=folder)
+        return None
+
+
+def settle_mounts(request: dict[str, Any]) -> None:
+    """Make the destinations of a bundle's mounts real, and name them so in its specification.
+
+    What lies below another mount is not the image's: the runtime makes it there. Raises OSError.
+    """
+    place = request["bundle"] + "/config.json"
+    with open(place, encoding="utf-8") as source:
+        spec = json.load(source)
+    root = os.open(request["rootfs"], FOLDER)
+    try:
+        settled: dict[str, str] = {}
+        for mount_ in spec["mounts"]:
+            path = mount_["destination"]
+            above = next((p for p in settled if path.startswith(p + "/")), None)
+            if above is None:
+                ours = any(path == o or path.startswith(o + "/") for o in request.get("own", ()))
+                bound = mount_["type"] == "bind" and not os.path.isdir(mount_["source"])
+                kind = "file" if bound else "folder"
+                mount_["destination"] = settled[path] = real_place(root, path, kind, ours=ours)
+                if settled[path] == "/":
+                    # Everything mounted before would be hidden behind the image's own links.
+                    raise OSError(errno.EINVAL, f"the mount point {path!a} leads to the root")
+            else:
+                mount_["destination"] = settled[above] + path[len(above) :]
+        # A runtime's own descriptors there were a way out of the root (CVE-2024-21626).
+        if real_place(root, spec["process"]["cwd"]).startswith("/proc/"):
+            raise OSError(errno.EINVAL, "the working directory lies in /proc")
+    finally:
+        os.close(root)
+    with open(place, "w", encoding="utf-8") as sink:
+        json.dump(spec, sink)
 
 
 # ------------------------------------------------------------------ the supervisor
@@ -395,6 +525,7 @@ def supervise(request: dict[str, Any]) -> NoReturn:
         # crun refuses a mixture of both versions of cgroups; without this mount it is version 1.
         _libc.umount2(b"/sys/fs/cgroup/unified", MNT_DETACH)
         way, copied = prepare_root(request)
+        settle_mounts(request)
     except OSError as error:
         say(error=str(error))
         os._exit(NOT_PERMITTED if error.errno in (errno.EPERM, errno.EACCES) else FAILED)

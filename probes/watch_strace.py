@@ -6,17 +6,25 @@ are those of strace 5.7 to 6.x with `-f -y -q -o FIFO`; strace(1), path_resoluti
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
 import os
 import re
 import signal
+import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 CHUNK = 1 << 20
 CACHE_LINES = 100_000  # raw lines remembered; bounds memory to a few tens of MB
+CACHE_BYTES = 32 << 20  # of them, in all
+# Whoever is in the container can write lines of its own: what is not bounded here is not bounded.
+LINE = 128 << 10  # bytes; strace's longest are paths of 4 kB, escaped, twice
+TOUCHES, TOUCHED = 500_000, 64 << 20  # paths told, and their bytes
+PROCESSES = 100_000  # whose state is known
+COMPLAINTS = 20
 
 OPEN, EXEC, STAT, LIST, LINK, WRITE = "open", "exec", "stat", "list", "link", "write"
 OK, ABSENT, DENIED = "ok", "absent", "denied"
@@ -118,9 +126,9 @@ class Process:
 _ESCAPE = re.compile(rb"\\(x[0-9a-fA-F]{2}|[0-7]{1,3}|.)", re.DOTALL)
 _LETTERS = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"v": b"\v", b"f": b"\f", b"a": b"\a"}
 _TOKEN = re.compile(
-    rb'"(?:[^"\\]|\\.)*"(?:\.\.\.)?'  # a string
+    rb'"(?:[^"\\]|\\.)*(?:"(?:\.\.\.)?|\Z)'  # a string, or one that was cut: linear either way
     rb"|(?<=[0-9D])<(?:[^<>\\]|\\.)*>(?:\(deleted\))?"  # the path of a descriptor (-y)
-    rb"|/\*.*?\*/"
+    rb"|/\*[^*]*\*/"
     rb'|[^"<()\[\]{},/]+'
     rb"|.",
     re.DOTALL,
@@ -188,9 +196,13 @@ def parse(text: bytes) -> Call | None:
     return Call(name, args, found.group(1)) if found else None
 
 
-@functools.lru_cache(maxsize=4096)
 def outcome(result: bytes) -> str:
     """Say how a call went: ok, absent, denied, "exists" (failed, yet found it) or "" (unknown)."""
+    return _outcome(result[:64])
+
+
+@functools.lru_cache(maxsize=4096)
+def _outcome(result: bytes) -> str:
     if result.startswith(b"?"):
         return ""
     if not result.startswith(b"-1 "):
@@ -271,7 +283,10 @@ class Watcher:
         self._adopted: set[bytes] = set()
         self._unfinished: dict[bytes, bytes] = {}
         self._seen: set[bytes] = set()
+        self._seen_bytes = 0
         self._said: set[Touch] = set()
+        self._room = TOUCHED
+        self._full = False
         self._fixed = True  # whether the call at hand means the same from any process
         self._rooted = False  # whether any process ever changed its root
 
@@ -310,12 +325,17 @@ class Watcher:
     def lose(self, why: str) -> None:
         """Count a loss and say what it was."""
         self.lost += 1
-        print(f"watch_strace: events lost: {why}", file=sys.stderr, flush=True)
+        if self.lost <= COMPLAINTS:
+            print(f"watch_strace: events lost: {why}", file=sys.stderr, flush=True)
 
     def _line(self, pid: bytes, text: bytes) -> None:
         if not pid.isdigit():
             self.unparsed += 1
         elif text.endswith(b"<unfinished ...>"):
+            if len(self._unfinished) >= PROCESSES or len(self._pending) >= PROCESSES:
+                self.lose(f"more than {PROCESSES} calls are under way")
+                self._unfinished.clear()
+                self._pending.clear()
             head = text[: -len(b"<unfinished ...>")]
             self._unfinished[pid] = head
             if head.partition(b"(")[0] in FORKS:
@@ -357,13 +377,25 @@ class Watcher:
             return
         self._fixed = not self._rooted
         for touch in self._call(pid, call):
-            if touch not in self._said:
+            if touch not in self._said and self._fits(touch):
                 self._said.add(touch)
                 self._emit(touch)
         if self._fixed:
-            if len(self._seen) >= CACHE_LINES:
+            if len(self._seen) >= CACHE_LINES or self._seen_bytes > CACHE_BYTES:
                 self._seen.clear()
+                self._seen_bytes = 0
             self._seen.add(text)
+            self._seen_bytes += len(text)
+
+    def _fits(self, touch: Touch) -> bool:
+        """Whether one more touch can be told; the first that cannot is a loss."""
+        self._room -= len(touch[0])
+        if len(self._said) < TOUCHES and self._room >= 0:
+            return True
+        if not self._full:
+            self._full = True
+            self.lose(f"more than {len(self._said)} paths were touched")
+        return False
 
     # -- processes
 
@@ -378,6 +410,10 @@ class Watcher:
                 found = next(reversed(self._processes.values())).copy()
             else:
                 found = self._first
+            if len(self._processes) >= PROCESSES:
+                self.lose(f"more than {PROCESSES} processes are known")
+                self._processes.clear()
+                self._adopted.clear()
             self._processes[pid] = found
         return found
 
@@ -518,13 +554,21 @@ class Watcher:
 
 def read_lines(source: int, watcher: Watcher, flush: Callable[[], None]) -> None:
     """Feed everything a descriptor yields until its end, in large pieces."""
-    rest = b""
+    rest, skipping = b"", False
     while True:
         data = os.read(source, CHUNK)
         if not data:
             break
         lines = (rest + data).split(b"\n")
         rest = lines.pop()
+        if skipping and lines:
+            del lines[0]
+            skipping = False
+        if len(rest) > LINE or any(len(line) > LINE for line in lines):
+            watcher.lose(f"a line of more than {LINE} bytes")
+            lines = [line for line in lines if len(line) <= LINE]
+        if skipping or len(rest) > LINE:
+            rest, skipping = b"", True
         watcher.feed(lines)
         flush()
     watcher.end(rest)
@@ -536,6 +580,18 @@ def answer(touch: Touch) -> str:
     path, access, how = touch
     text = path.decode("utf-8", "surrogateescape")
     return json.dumps({"path": text, "access": access, "outcome": how}) + "\n"
+
+
+def opened(path: str) -> int:
+    """Open a FIFO, waiting for its writer, or a regular file; raises OSError for anything else."""
+    place = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        mode = os.fstat(place).st_mode
+        if not (stat.S_ISFIFO(mode) or stat.S_ISREG(mode)):
+            raise OSError(errno.EINVAL, "neither a FIFO nor a regular file")
+        return os.open(f"/proc/self/fd/{place}", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)
+    finally:
+        os.close(place)
 
 
 def watch(request: dict[str, Any]) -> None:
@@ -551,7 +607,9 @@ def watch(request: dict[str, Any]) -> None:
     cwd = os.fsencode(request.get("cwd") or "/")
     watcher = Watcher(lambda t: out.append(answer(t)), cwd, int(request.get("root_pid", 1)))
     try:
-        source = os.open(request["source"], os.O_RDONLY | os.O_CLOEXEC)
+        source = opened(request["source"])
+        if request.get("announce"):
+            print(json.dumps({"opened": True}), flush=True)
         read_lines(source, watcher, flush)
     except KeyboardInterrupt:
         watcher.lose("it was told to end before its source did")

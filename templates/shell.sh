@@ -56,11 +56,12 @@ shrink() {
         --provenance "$reports/provenance.json")
     [ -z "${SHRINK_CACHE:-}" ] || command+=(--cache-dir "$SHRINK_CACHE")
     if [ "${SHRINK_SUDO:-}" = true ] && [ "$(id -u)" != 0 ]; then
-        local kept=() name
+        # By name alone: values (MINIFY_ENV may hold passwords) would be in the list of processes.
+        local kept=PATH name
         for name in $(compgen -e MINIFY_) SOURCE_DATE_EPOCH DOCKER_HOST DOCKER_CONFIG; do
-            [ -z "${!name:-}" ] || kept+=("$name=${!name}")
+            [ -z "${!name:-}" ] || kept+=,$name
         done
-        command=(sudo --non-interactive env "PATH=$PATH" "${kept[@]}" "${command[@]}")
+        command=(sudo --non-interactive --preserve-env="$kept" env "PATH=$PATH" "${command[@]}")
     fi
     local status=0
     "${command[@]}" "$@" </dev/null || status=$?

@@ -107,6 +107,10 @@ class FakeContainer:
     def health(self) -> str:
         return self.script.health
 
+    def cut(self) -> tuple[str, ...]:
+        self._call("cut")
+        return ()
+
     def written(self) -> tuple[str, ...]:
         self._call("written")
         return self.script.written

@@ -121,8 +121,10 @@ def build_command(image: str | None, command: tuple[str, ...], dry_run: bool, **
         options = with_context(bench, options)
         if dry_run:
             from minify.building import prepare
+            from minify.masking import plan_to_keep
 
-            click.echo(dumps(prepare(bench, options).plan, indent=1), nl=False)
+            plan = plan_to_keep(prepare(bench, options).plan)
+            click.echo(dumps(plan, indent=1), nl=False)
             return Exit.OK
         report = result_of(bench, options, wishes)
     return deliver(report, options, wishes)
@@ -157,7 +159,7 @@ def trace_command(image: str | None, command: tuple[str, ...], output: str, **fl
 
     with _running(options, flags) as bench:
         evidence = trace(bench, with_context(bench, options))
-    write_document(Path(output), dumps(evidence, indent=1))
+    write_document(Path(output), dumps(evidence, indent=1), private=True)
     click.echo(f"{len(evidence.touches)} touches written to {output}")
     return Exit.OK if evidence.complete else Exit.INCOMPLETE
 

@@ -11,6 +11,8 @@ from typing import Protocol
 from minify.model import Image, Mount, OutputImage, Plan
 from minify.tree import Tree
 
+OUTPUT_LIMIT = 16 << 20  # bytes of a container's output that are kept
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -104,6 +106,10 @@ class Container(Protocol):
 
     def health(self) -> str:
         """The engine's view of the healthcheck: healthy, unhealthy, starting, or empty."""
+        ...
+
+    def cut(self) -> tuple[str, ...]:
+        """What of this run was refused or not kept so far, in words: limits, output, paths."""
         ...
 
     def written(self) -> tuple[str, ...]:

@@ -18,13 +18,15 @@ from docker.errors import APIError, NotFound
 from requests.exceptions import ConnectionError as RequestsConnectionError
 from requests.exceptions import ReadTimeout
 
-from minify.engines import Launch
+from minify.engines import OUTPUT_LIMIT, Launch
 from minify.engines.docker_disk import Disk
 from minify.engines.docker_output import Gathered, run_inside
-from minify.engines.written import changes, leaves
+from minify.engines.limits import refused
+from minify.engines.written import TOO_MANY, changes, leaves
 from minify.errors import EngineError, TraceError
 from minify.model import Image, Mount, Plan
 
+FETCHED = 256 << 20  # bytes; a larger file is not copied out of a container
 LAST_WORDS = 10.0  # seconds for the output of an ended container to arrive
 
 
@@ -59,6 +61,8 @@ class DockerContainer:
         self._state: dict[str, Any] = {}
         self._output: Gathered | None = None
         self._closed = False
+        self._cut = False
+        self._refused: tuple[str, ...] = ()
 
     @classmethod
     def create(
@@ -77,7 +81,8 @@ class DockerContainer:
             binds=[_bind(m) for m in mounts if m.source] or None,
             tmpfs={m.target: "" for m in mounts if not m.source} or None,
             port_bindings=None if place.direct else {p: ("127.0.0.1", None) for p in ports},
-            log_config={"Type": "json-file"},
+            # We read along; what the engine keeps beside must not fill its disk.
+            log_config={"Type": "json-file", "Config": {"max-size": "16m", "max-file": "1"}},
             **_around(plan),
         )
         argv = _argv(plan, image, launch)
@@ -193,7 +198,10 @@ class DockerContainer:
         except APIError:
             return False
         with tempfile.TemporaryFile() as spool:
-            spool.writelines(chunks)
+            for chunk in chunks:
+                spool.write(chunk)
+                if spool.tell() > FETCHED:
+                    return False
             spool.seek(0)
             with tarfile.open(fileobj=spool) as archive:
                 member = next((m for m in archive if m.isreg()), None)
@@ -255,6 +263,17 @@ class DockerContainer:
         """Always empty: the trial runs the health check as a drive."""
         return ""
 
+    def cut(self) -> tuple[str, ...]:
+        """What of this run was refused or not kept so far."""
+        if (pid := self.pid) is not None:
+            self._refused = refused(pid) or self._refused
+        words = list(self._refused)
+        if not words and (self._state.get("State") or {}).get("OOMKilled"):
+            words.append("it was killed for want of memory: give it more (--memory)")
+        if self._output is not None and self._output.full:
+            words.append(f"it wrote more than {OUTPUT_LIMIT >> 20} MiB, the rest was not kept")
+        return (*words, *([TOO_MANY] if self._cut else ()))
+
     def written(self) -> tuple[str, ...]:
         """Paths the run created or changed, without directories on the way.
 
@@ -263,12 +282,15 @@ class DockerContainer:
         """
         upper = self._place.disk.written(self._state)
         if upper is not None:
-            return tuple(leaves((path for path, _ in changes(upper)), self._ignored))
+            found = changes(upper)
+            told = tuple(leaves((path for path, _ in found), self._ignored))
+            self._cut = self._cut or found.cut
+            return told
         try:
-            found = self._client.diff(self.id) or []
+            listed = self._client.diff(self.id) or []
         except APIError:
             return ()
-        return tuple(leaves((c["Path"] for c in found if c["Kind"] in (0, 1, 2)), self._ignored))
+        return tuple(leaves((c["Path"] for c in listed if c["Kind"] in (0, 1, 2)), self._ignored))
 
     def close(self) -> None:
         """Remove it with its anonymous volumes; safe to call twice."""

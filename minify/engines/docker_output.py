@@ -9,8 +9,9 @@ from typing import Any
 
 from docker.errors import APIError
 
+from minify.engines import OUTPUT_LIMIT
+
 TOO_SLOW = 124  # exit status of timeout(1)
-LIMIT = 16 << 20  # bytes kept; a container that writes more is not compared beyond that
 
 
 class Gathered:
@@ -29,7 +30,7 @@ class Gathered:
         # The stream breaks off when the container is removed under it: what came, came.
         with contextlib.suppress(APIError, OSError, ValueError):
             for chunk in chunks:
-                if self._size < LIMIT:
+                if self._size < OUTPUT_LIMIT:
                     self._chunks.append(chunk)
                     self._size += len(chunk)
 
@@ -37,6 +38,11 @@ class Gathered:
         """Wait up to `timeout` seconds for the end of the stream; returns whether it ended."""
         self._thread.join(timeout)
         return not self._thread.is_alive()
+
+    @property
+    def full(self) -> bool:
+        """Whether more may have come than is kept."""
+        return self._size >= OUTPUT_LIMIT
 
     @property
     def data(self) -> bytes:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from minify.engines import Launch, Loaded
+from minify.engines import OUTPUT_LIMIT, Launch, Loaded
 from minify.engines.embedded_container import EmbeddedContainer, Place
 from minify.engines.embedded_layers import complete
 from minify.engines.embedded_rootless import NOTE, check_root
@@ -22,6 +22,7 @@ from minify.engines.embedded_runtime import this_machine, working_runtime
 from minify.engines.embedded_source import load_into, name_of
 from minify.engines.embedded_spec import (
     FILES,
+    OWN,
     SYSCTLS,
     Machine,
     Sources,
@@ -42,8 +43,6 @@ from minify.model import Entry, Image, Kind, Layer, OutputImage, Plan
 from minify.probe import probing
 from minify.store.layers import DIGEST, Store
 from minify.tree import Tree
-
-LOG_LIMIT = 64 << 20  # bytes of a container's output that are kept
 
 
 @dataclass
@@ -167,8 +166,9 @@ class EmbeddedEngine:
         container_id = f"minify-{folder.name}"
         if not self.machine.rootless:
             spec["linux"]["cgroupsPath"] = f"/{container_id}"
-        (folder / "config.json").write_text(json.dumps(spec), encoding="utf-8")
-        (folder / "stdin").write_bytes(plan.stdin)
+        for name, data in (("config.json", json.dumps(spec).encode()), ("stdin", plan.stdin)):
+            (folder / name).touch(mode=0o600)  # what a run is given is nobody else's business
+            (folder / name).write_bytes(data)
         return {
             "id": container_id,
             "bundle": str(folder),
@@ -181,11 +181,12 @@ class EmbeddedEngine:
             "root": {"uid": root.uid, "gid": root.gid, "mode": root.mode},
             "userxattr": self.store.rootless,
             "volumes": volumes,
+            "own": OWN,
             "empty_files": ["/.dockerenv"],
             "sysctls": SYSCTLS,
             "stdin": str(folder / "stdin"),
             "log": str(folder / "output"),
-            "log_limit": LOG_LIMIT,
+            "log_limit": OUTPUT_LIMIT,
             "mounts": spec["mounts"],
         }  # fmt: skip
 

@@ -9,13 +9,15 @@ import shlex
 import shutil
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty
 from typing import Any
 
-from minify.engines.written import changes, leaves
+from minify.engines import OUTPUT_LIMIT
+from minify.engines.limits import refused
+from minify.engines.written import TOO_MANY, changes, leaves
 from minify.errors import EngineError, TraceError, Unsupported
 from minify.images.span import Span
 from minify.probe import NOT_PERMITTED, Probe
@@ -27,6 +29,7 @@ from minify.store.extract import unpack
 
 CREATE = 60.0  # seconds; a copy of a big root file system may be part of it
 ANSWER = 30.0
+FETCHED = 256 << 20  # bytes; a larger file is not copied out of a container
 TOO_SLOW, NOT_EXECUTABLE, NOT_FOUND = 124, 126, 127  # as timeout(1) and sh(1) have them
 
 
@@ -58,6 +61,8 @@ class EmbeddedContainer:
     _exit: int | None = None
     _gone: bool = False
     _started: bool = False
+    _cut: bool = False
+    _refused: tuple[str, ...] = ()
     _before: dict[str, int] = field(default_factory=dict)
 
     def create(self, request: dict[str, Any]) -> None:
@@ -69,7 +74,7 @@ class EmbeddedContainer:
             return
         self.way, self.copied = str(answer["way"]), int(answer["copied"])
         self._pid, self._supervisor = int(answer["created"]), int(answer["supervisor"])
-        self._before = dict(self._changes())
+        self._before = self._changes()
         if self.way != "overlay":
             self._say_the_cost()
 
@@ -126,7 +131,7 @@ class EmbeddedContainer:
         tar.write_bytes(archive)
         unpack(Span(tar, 0, len(archive)), f"/proc/{self._pid}/root/.")
         if not self._started:
-            self._before = dict(self._changes())
+            self._before = self._changes()
 
     def fetch(self, path: str, sink: Path) -> bool:
         """Copy a regular file out of the container; returns whether it was there."""
@@ -138,7 +143,8 @@ class EmbeddedContainer:
                 folder, _ = tree.folder(tuple(parents))
                 flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
                 with open(os.open(name, flags, dir_fd=folder), "rb") as source:
-                    if not stat.S_ISREG(os.fstat(source.fileno()).st_mode):
+                    found = os.fstat(source.fileno())
+                    if not stat.S_ISREG(found.st_mode) or found.st_size > FETCHED:
                         return False
                     with sink.open("wb") as copy:
                         shutil.copyfileobj(source, copy)
@@ -152,6 +158,7 @@ class EmbeddedContainer:
         words, process = self.place.folder / f"{name}.log", self.place.folder / f"{name}.json"
         # Named whole: left to themselves, not all runtimes take the container's user and folder.
         config = json.loads((self.place.folder / "config.json").read_text(encoding="utf-8"))
+        process.touch(mode=0o600)
         process.write_text(json.dumps({**config["process"], "args": list(argv)}), encoding="utf-8")
         # The specification names no network (embedded_spec): of itself runc would stay in ours.
         enter = (program("nsenter"), "-t", str(self._supervisor), "-m", "-p", "-n", "--")
@@ -228,20 +235,35 @@ class EmbeddedContainer:
         """Always empty: the trial runs the health check as a drive."""
         return ""
 
+    def cut(self) -> tuple[str, ...]:
+        """What of this run was refused or not kept so far."""
+        if (pid := self.pid) is not None:
+            self._refused = refused(pid) or self._refused
+        words = list(self._refused)
+        try:
+            if self.place.log.stat().st_size >= OUTPUT_LIMIT:
+                words.append(f"it wrote more than {OUTPUT_LIMIT >> 20} MiB, the rest was not kept")
+        except OSError:
+            pass
+        return (*words, *([TOO_MANY] if self._cut else ()))
+
     def written(self) -> tuple[str, ...]:
         """Paths the run created, changed or removed, without directories on the way."""
-        now = dict(self._changes())
+        now = self._changes()
         gone = self._before.keys() - now.keys()
         changed = {*gone, *(p for p, when in now.items() if self._before.get(p) != when)}
         return tuple(leaves(changed, self.place.ignored))
 
-    def _changes(self) -> Iterator[tuple[str, int]]:
+    def _changes(self) -> dict[str, int]:
         """Paths in the overlay's upper directory, or in the whole copy, with their ctime."""
         if not self._supervisor:
-            return iter(())
+            return {}
         # Through the supervisor: what it has mounted is nowhere else.
         name = "rootfs" if self.way == "copy" else "writable/upper"
-        return changes(Path(f"/proc/{self._supervisor}/root{self.place.folder}/{name}"))
+        found = changes(Path(f"/proc/{self._supervisor}/root{self.place.folder}/{name}"))
+        told = dict(found)
+        self._cut = self._cut or found.cut
+        return told
 
     def close(self) -> None:
         """End it with everything it has; may be called twice."""

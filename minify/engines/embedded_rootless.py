@@ -17,7 +17,8 @@ from minify.run import program, run
 ENTER = ("--user", "--map-auto", "--map-root-user", "--")
 NOTE = (
     "rootless: fanotify is not permitted in a user namespace, strace alone watched; "
-    "io_uring, which it does not see, is refused in the container"
+    "io_uring, which it does not see, is refused in the container; "
+    "memory and processes are not limited"
 )
 
 

@@ -6,11 +6,12 @@ import contextlib
 import fcntl
 import os
 import secrets
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from minify.below import remove
 from minify.errors import BuildError
+from minify.workspace import make_private
 
 CGROUPS = Path("/sys/fs/cgroup")
 
@@ -20,7 +21,7 @@ def claimed(runs: Path) -> Iterator[Path]:
     """Make a container's folder, held by a lock while in use, removed at the end."""
     folder = runs / secrets.token_hex(8)
     try:
-        runs.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(runs.parent, runs.name)
         folder.mkdir(mode=0o711)
     except OSError as error:
         raise BuildError(f"cannot make {folder}: {error.strerror}") from error
@@ -30,7 +31,7 @@ def claimed(runs: Path) -> Iterator[Path]:
         yield folder
     finally:
         _remove_cgroups(f"minify-{folder.name}")  # runtimes leave them when a create fails
-        shutil.rmtree(folder, ignore_errors=True)
+        remove(folder)
         os.close(lock)
 
 
@@ -43,7 +44,7 @@ def sweep(runs: Path) -> int:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 _remove_cgroups(f"minify-{folder.name}")
-                shutil.rmtree(folder, ignore_errors=True)
+                remove(folder)
                 count += 1
             finally:
                 os.close(lock)

@@ -69,7 +69,9 @@ def working_runtime(cache: Path, machine: Machine, wanted: str = "") -> str:
         if path and not why:
             # Only success is remembered: what fails may be put right meanwhile.
             with contextlib.suppress(MinifyError):
-                write_document(cache / "runtime.json", json.dumps([*memory, _key(path)]))
+                write_document(
+                    cache / "runtime.json", json.dumps([*memory, _key(path)]), private=True
+                )
             return path
         complaints.append(f"{name}: {why}")
     raise Unsupported(

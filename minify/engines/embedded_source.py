@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from minify.below import remove
 from minify.errors import EngineError
 from minify.images.archive import full_tag, read_docker_archive
 from minify.images.oci import Choice, read_oci_layout
@@ -102,4 +102,4 @@ def _pulled(store: Store, reference: str, platform: str, access: Access) -> Iter
         layout.mkdir(parents=True, exist_ok=True)
         pull(reference, layout, PULLED, platform=platform, access=access)
         yield layout
-        shutil.rmtree(layout, ignore_errors=True)
+        remove(layout)

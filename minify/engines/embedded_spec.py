@@ -30,6 +30,8 @@ READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-tri
 SYSCTLS = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
 NAMESPACES = ("mount", "uts", "ipc", "pid")
 FILES = ("/etc/resolv.conf", "/etc/hostname", "/etc/hosts")
+# Where a link or file of the image gives way, as with Docker; and the place of our own mounts.
+OWN = ("/proc", "/dev", "/sys", *FILES, "/.minify")
 DEVICES = (("c", 1, 3), ("c", 1, 5), ("c", 1, 7), ("c", 1, 8), ("c", 1, 9), ("c", 5, 0),
            ("c", 5, 1), ("c", 5, 2), ("c", 136, None))  # fmt: skip
 HOSTS = (

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from minify.below import Walk
 
-def changes(top: Path) -> Iterator[tuple[str, int]]:
+TOO_MANY = "it wrote more files than are told, or deeper ones"
+
+
+class Changes:
+    """What is below an upper directory; `cut` once it was gone through: there is more than that."""
+
+    def __init__(self, top: Path) -> None:
+        self._walk = Walk(top)
+
+    def __iter__(self) -> Iterator[tuple[str, int]]:
+        """Yield every path, absolute as the container sees it, with its ctime."""
+        return ((path, found.st_ctime_ns) for path, found in self._walk)
+
+    @property
+    def cut(self) -> bool:
+        """Whether there is more than was told."""
+        return self._walk.cut
+
+
+def changes(top: Path) -> Changes:
     """Every path below an upper directory, absolute as the container sees it, with its ctime."""
-    start = str(top)
-    for folder, folders, files in os.walk(start):
-        for name in (*folders, *files):
-            path = f"{folder}/{name}"
-            with contextlib.suppress(OSError):
-                yield path[len(start) :], os.lstat(path).st_ctime_ns
+    return Changes(top)
 
 
 def leaves(paths: Iterable[str], ignored: Iterable[str]) -> Iterator[str]:

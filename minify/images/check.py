@@ -40,12 +40,15 @@ class Violation:
     message: str
 
 
-def validate(path: Path, limits: bounds.Limits = bounds.DEFAULT) -> list[Violation]:
+def validate(
+    path: Path, limits: bounds.Limits = bounds.DEFAULT, *, folder: Path | None = None
+) -> list[Violation]:
     """List all violations of an OCI layout folder, an oci-archive or a docker-archive, sorted.
 
-    Compressed layers are unpacked into a temporary folder that is gone at the end.
+    Compressed layers are unpacked into a temporary folder that is gone at the end; it is made in
+    `folder`, else where temporary files go.
     """
-    with tempfile.TemporaryDirectory(prefix="minify-check-") as spool:
+    with tempfile.TemporaryDirectory(prefix="minify-check-", dir=folder) as spool:
         try:
             check = _opened(path, Path(spool), limits)
         except EngineError as error:

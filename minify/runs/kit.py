@@ -17,11 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from minify.below import remove
 from minify.elf.loader import World, closure, facts_of
 from minify.errors import Unsupported
 from minify.model import Entry, Kind
 from minify.run import program, run
 from minify.tree import Tree
+from minify.workspace import make_private
 
 MOUNT = "/.minify/kit"
 LAYOUT = "1"  # part of the cache key: raise it when the folder's layout changes
@@ -174,7 +176,7 @@ def _key(files: Mapping[str, str]) -> str:
 def _assemble(files: Mapping[str, str], done: Path) -> None:
     """Copy into a temporary folder and rename it, so that a kit is whole or absent."""
     try:
-        done.parent.mkdir(parents=True, exist_ok=True)
+        make_private(done.parent.parent, done.parent.name)
         work = Path(tempfile.mkdtemp(prefix=f"{done.name}.", dir=done.parent))
         try:
             (work / "lib").mkdir()
@@ -186,7 +188,7 @@ def _assemble(files: Mapping[str, str], done: Path) -> None:
             if not done.is_dir():
                 work.rename(done)
         finally:
-            shutil.rmtree(work, ignore_errors=True)
+            remove(work)
     except OSError as error:
         if not done.is_dir():  # else another run was quicker
             raise Unsupported(

@@ -88,6 +88,7 @@ def run_trial(stage: Stage, image: Image, plan: Plan, name: str) -> Trial:
             _settle(container)
         ports = _listened(container) or ready.ports
         running = _running(container) if plan.watch is not Watch.NONE else frozenset()
+        cut = container.cut()  # while its control groups are there
         exit_code = _stop(container, plan, image)
         behaviour = Behaviour(
             observations=observations,
@@ -100,8 +101,10 @@ def run_trial(stage: Stage, image: Image, plan: Plan, name: str) -> Trial:
             seconds_ready=ready.seconds,
             seconds=time.monotonic() - began,
         )
+        cut = tuple(dict.fromkeys((*cut, *container.cut())))
         seen = watch.collect(container)
-    notes = seen.notes | frozenset(stage.engine.notes)
+    notes = seen.notes | frozenset(stage.engine.notes) | frozenset(cut)
+    seen = replace(seen, lost=seen.lost + len(cut))
     if behaviour.exited_alone and _wanted(plan, image).expected:
         notes |= {"it ended by itself before any exposed port opened: no probe was played"}
     if mute := silent_ports(observations):

@@ -3,6 +3,10 @@
 The container starts behind a gate: strace opens its output FIFO before it starts the program, and
 that open blocks until somebody reads. In this window the fanotify marks are set; then the parser
 opens the FIFO and the program runs. Nothing is missed and nothing waits for a time.
+
+What the container writes is read from FIFOs that lie in a folder it sees read-only: it can make,
+link or replace nothing where root reads, and fills no disk. What it may do is to write lines of its
+own into them, so that a line is never more than a claim (the parser bounds it).
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import stat
 import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -57,8 +62,32 @@ class Seen:
 
 
 @dataclass
+class _Command:
+    """The watcher of one command run inside; `held` keeps its FIFO open until it was read."""
+
+    probe: Probe
+    held: int
+
+    def let_go(self) -> None:
+        """Let the FIFO end with its last writer, once the watcher has opened it."""
+        if self.held >= 0:
+            self.probe.answer(DRAIN)
+            os.close(self.held)
+            self.held = -1
+
+    def drop(self) -> None:
+        """Close the FIFO, read or not."""
+        if self.held >= 0:
+            os.close(self.held)
+            self.held = -1
+
+
+@dataclass
 class Watching:
-    """The watchers of one container; `launch` is how it has to be started."""
+    """The watchers of one container; `launch` is how it has to be started.
+
+    `folder` is ours alone; in `folder/out` are the FIFOs that the container sees.
+    """
 
     mode: Watch
     folder: Path
@@ -70,6 +99,8 @@ class Watching:
     executions: int = 0
     remote: bool = False
     _attached: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    _probes: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    _commands: list[_Command] = field(default_factory=list)
 
     def equip(self, container: Container) -> None:
         """Bring the kit into a container that cannot mount it (before its start)."""
@@ -84,7 +115,7 @@ class Watching:
         if self.mode is Watch.ATTACHED:
             self._attach(container)
         elif self.strace:
-            self.strace.request({"source": str(self.folder / "gate"), "root_pid": 1})
+            self.strace.request({"source": str(_gate(self.folder)), "root_pid": 1})
 
     def _mark(self, container: Container) -> None:
         if not self.fanotify:
@@ -113,23 +144,39 @@ class Watching:
             raise TraceError("cannot attach to a container of a remote engine")
         calls = CALLS[Watch.ATTACHED]
         argv = [program("strace"), *OPTIONS, "-e", f"trace={calls}"]
-        argv += ["-o", str(self.folder / "attached"), "-p", str(pid)]
+        pipe = make_pipe(self.folder / "attached", 0o600)
+        if self.strace:
+            self.strace.request({"source": str(pipe), "root_pid": 0})
+        argv += ["-o", str(pipe), "-p", str(pid)]
         child = self._attached.enter_context(start(argv))
         # It ends by itself when the last process it traces has ended; wait for its last line.
         self._attached.callback(lambda: wait_until(lambda: child.poll() is not None, 10.0))
         if not wait_until(lambda: _traced(pid) or child.poll() is not None, 10.0) or child.poll():
             raise TraceError("strace could not attach to the container")
-        with (self.folder / "gate").open("w") as gate:
+        with _gate(self.folder).open("w") as gate:
             gate.write("go\n")
 
     def exec_prefix(self) -> tuple[str, ...]:
         """An argv prefix that traces a command run inside the container beside PID 1."""
         if not self.kit or self.mode in (Watch.NONE, Watch.ATTACHED) or not self.launch.prefix:
             return ()
+        if self._commands:
+            self._commands[-1].let_go()
         self.executions += 1
-        output = f"{INSIDE}/out/exec-{self.executions}"
+        name = f"exec-{self.executions}"
+        if not self.remote:
+            self._read_command(name)
         options = ("--seccomp-bpf", *OPTIONS, "-e", f"trace={CALLS[Watch.FULL]}")
-        return self.kit.strace_argv(options, output)
+        return self.kit.strace_argv(options, f"{INSIDE}/out/{name}")
+
+    def _read_command(self, name: str) -> None:
+        """Begin to read what a command's strace is going to write."""
+        pipe = make_pipe(self.folder / "out" / name)
+        held = os.open(pipe, os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        command = _Command(self._probes.enter_context(probing("watch_strace")), held)
+        self._probes.callback(command.drop)
+        command.probe.request({"source": str(pipe), "root_pid": 0, "announce": True})
+        self._commands.append(command)
 
     def collect(self, container: Container) -> Seen:
         """Let the watchers finish (the container has ended) and take what they saw."""
@@ -141,18 +188,17 @@ class Watching:
         if self.mode is Watch.ATTACHED:
             self._attached.close()
         elif self.mode is not Watch.NONE:
-            _unblock(self.folder / "gate")
+            _unblock(_gate(self.folder))
         sources = [(self.strace, "strace"), (self.fanotify, "fanotify")]
         for probe, name in sources:
             if probe:
                 if name == "fanotify":
                     probe.finish()
-                elif self.mode is Watch.ATTACHED:
-                    probe.request({"source": str(self.folder / "attached"), "root_pid": 0})
                 lost += self._drain(probe, name, touches)
                 names.add(name)
-        for number in range(1, self.executions + 1):
-            lost += self._read_file(self.folder / f"exec-{number}", touches)
+        for command in self._commands:
+            command.let_go()
+            lost += self._drain(command.probe, "strace", touches)
         return Seen(frozenset(touches), lost, frozenset(names), frozenset(self.notes))
 
     def _collect_remote(self, container: Container) -> Seen:
@@ -184,8 +230,7 @@ class Watching:
         return lost
 
     def _read_file(self, path: Path, touches: set[Touch]) -> int:
-        if not path.exists():
-            return 0
+        """Read a trace that was fetched: a file of ours, whatever its content."""
         with probing("watch_strace") as probe:
             probe.request({"source": str(path), "root_pid": 0})
             return self._drain(probe, "strace", touches)
@@ -231,19 +276,16 @@ def watching(
     if mode is Watch.NONE or kit is None:
         yield Watching(Watch.NONE, folder, Launch(), None)
         return
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not local:
         yield _remote(mode, kit, folder, env)
         return
-    # The program's own user writes there, whoever that is.
-    folder.chmod(0o777)
-    gate = folder / "gate"
-    os.mkfifo(gate)
-    gate.chmod(0o666)
-    mounts = (
-        Mount(kit.mount, str(kit.path)),
-        Mount(f"{INSIDE}/out", str(folder), read_only=False),
-    )
+    out = folder / "out"
+    out.mkdir()
+    out.chmod(0o755)  # whoever the program runs as has to get to the FIFOs
+    # Whoever could read there as well would take lines away: our shell reads, strace only writes.
+    make_pipe(_gate(folder), 0o644 if mode is Watch.ATTACHED else 0o622)
+    mounts = (Mount(kit.mount, str(kit.path)), Mount(f"{INSIDE}/out", str(out)))
     blanked, given = kit.shield(env)
     launch = Launch(
         _prefix(mode, kit, env, given), tuple(f"{k}={v}" for k, v in blanked.items()), mounts
@@ -251,6 +293,7 @@ def watching(
     with contextlib.ExitStack() as stack:
         it = Watching(mode, folder, launch, kit)
         stack.push(it._attached)
+        stack.push(it._probes)
         it.strace = stack.enter_context(probing("watch_strace"))
         if can_watch_lightly(local):
             it.fanotify = stack.enter_context(probing("watch_fanotify"))
@@ -276,7 +319,23 @@ def _prefix(
     return kit.strace_argv(options, GATE)
 
 
+def _gate(folder: Path) -> Path:
+    return folder / "out" / "gate"
+
+
+def make_pipe(path: Path, mode: int = 0o622) -> Path:
+    """Make a FIFO; who else sees it may write to it, unless `mode` says otherwise."""
+    os.mkfifo(path)
+    path.chmod(mode)
+    return path
+
+
 def _unblock(gate: Path) -> None:
     """Open and close the gate, lest a parser waits there for a strace that never came (fifo(7))."""
     with contextlib.suppress(OSError):
-        os.close(os.open(gate, os.O_RDWR | os.O_NONBLOCK))
+        fd = os.open(gate, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            if stat.S_ISFIFO(os.fstat(fd).st_mode):
+                os.close(os.open(f"/proc/self/fd/{fd}", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
+        finally:
+            os.close(fd)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import stat
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from types import TracebackType
 
+from minify.below import remove
 from minify.errors import EngineError
 from minify.tree import MAX_LINKS
 
@@ -125,7 +125,8 @@ class Confined:
             os.unlink(path[-1], dir_fd=parent)
             return False
         self.forget(path)
-        shutil.rmtree(os.fsdecode(path[-1]), dir_fd=parent)
+        if not remove(os.fsdecode(path[-1]), dir_fd=parent):
+            raise EngineError(f"cannot replace a folder of a layer: {shown(path[-1])}")
         return True
 
 

@@ -21,6 +21,7 @@ from minify.store.confined import FOLDER, Confined, Parts, shown
 
 CHUNK = 1 << 20
 DEPTH = 256
+PATH = 3500  # bytes; with the store's own folder before it a path has to stay below PATH_MAX
 MAX_ID = 2**32 - 2
 WHITEOUT, OPAQUE = b".wh.", b".wh..wh..opq"
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -89,6 +90,9 @@ def _member(work: _Work, member: Member) -> None:
         return
     parent, where = work.to.folder(parts[:-1])
     path = (*where, parts[-1])
+    # Through links of the layer a name may lie deeper than it says.
+    if len(path) > DEPTH or sum(map(len, path)) + len(path) > PATH:
+        raise EngineError(f"a layer has a name too many folders deep: {shown(member.name)}")
     if parts[-1].startswith(WHITEOUT):
         _whiteout(work, parent, path)
     elif member.type == b"5":

@@ -30,17 +30,17 @@ import json
 import os
 import re
 import secrets
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from minify.below import remove, size_of
 from minify.errors import BuildError, EngineError, MinifyError
 from minify.images.limits import DEFAULT, Limits
 from minify.images.span import Span
 from minify.run import run
 from minify.store.extract import unpack
-from minify.workspace import write_document
+from minify.workspace import make_private, write_document
 
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 SAVED, FETCHED = "images", "fetched"
@@ -90,9 +90,7 @@ class Store:
         folder = self.home.joinpath(*names)
         try:
             # Set-uid programs and devices of images lie below: nobody else has business here.
-            self.home.mkdir(parents=True, exist_ok=True)
-            (self.home / "layers").mkdir(mode=0o700, exist_ok=True)
-            folder.mkdir(parents=True, exist_ok=True)
+            make_private(self.home, *names)
         except OSError as error:
             raise BuildError(f"cannot make {folder}: {error.strerror}", hint=HINT_HOME) from error
         return folder
@@ -161,7 +159,7 @@ class Store:
             content = folder / "content"
             content.mkdir(mode=0o755)
             implied = unpack(tar, content, rootless=self.rootless, limits=self.limits)
-            write_document(notes, "".join(f"{p}\n" for p in implied if "\n" not in p))
+            write_document(notes, "".join(f"{p}\n" for p in implied if "\n" not in p), private=True)
             self._set_note(path.name, boot() or "unknown")
             content.rename(path)
             self._fresh.add(path.name)
@@ -193,7 +191,7 @@ class Store:
             yield folder
         finally:
             os.close(lock)
-            shutil.rmtree(folder, ignore_errors=True)
+            remove(folder)
 
     # -------------------------------------------------------------- locks
 
@@ -229,7 +227,7 @@ class Store:
     def add_image(self, digest: str, config: str, *, kind: str = SAVED) -> None:
         """Remember an image's configuration under its digest; `kind` is SAVED or FETCHED."""
         self._owing = self._owing or (kind == FETCHED and bool(self._fresh))
-        write_document(self._folder(kind) / f"{hex_of(digest)}.json", config)
+        write_document(self._folder(kind) / f"{hex_of(digest)}.json", config, private=True)
 
     def image(self, digest: str) -> str | None:
         """The configuration of a remembered image."""
@@ -260,7 +258,10 @@ class Store:
 
     def _write_names(self, names: dict[str, str]) -> None:
         write_document(
-            self.home / "names.json", json.dumps(names, indent=1, sort_keys=True), synced=True
+            self.home / "names.json",
+            json.dumps(names, indent=1, sort_keys=True),
+            synced=True,
+            private=True,
         )
 
     def remove_image(self, digest: str) -> None:
@@ -288,7 +289,7 @@ def collect(home: Path, *, keep_layers: bool = False) -> int:
                     (home / "layers" / notes / folder.name).unlink(missing_ok=True)
     for folder in _subfolders(home / "pulls"):
         freed += _remove_unlocked(folder, home / "layers" / "locks" / f"{folder.name}.write")
-    shutil.rmtree(home / FETCHED, ignore_errors=True)
+    remove(home / FETCHED)
     return freed
 
 
@@ -322,14 +323,10 @@ def _remove_unlocked(folder: Path, lock_path: Path) -> int:
 
 
 def _remove(folder: Path) -> int:
-    size = 0
-    for root, _, files in os.walk(folder):
-        for name in files:
-            with contextlib.suppress(OSError):
-                size += os.lstat(os.path.join(root, name)).st_blocks * 512
+    size = size_of(folder)
     # A rename first: what is half removed must not look like a layer.
     doomed = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
     with contextlib.suppress(OSError):
         folder.rename(doomed)
-        shutil.rmtree(doomed, ignore_errors=True)
+        remove(doomed)
     return size

@@ -16,6 +16,7 @@ from minify.errors import EngineError, Unsupported, UsageError
 from minify.options import Options, Recipe
 from minify.steps import listening
 
+RUN = SimpleNamespace(folder=None)  # where temporary files go
 IMAGE = "sha256:" + "1" * 64
 MANIFEST = "sha256:" + "2" * 64
 
@@ -23,7 +24,7 @@ MANIFEST = "sha256:" + "2" * 64
 def bench(*known: str) -> Bench:
     """An engine that knows these images."""
     engine = SimpleNamespace(name="docker", find=lambda name: name if name in known else None)
-    return cast(Bench, SimpleNamespace(engine=engine))
+    return cast(Bench, SimpleNamespace(engine=engine, run=RUN))
 
 
 DOCKER = bench(IMAGE)
@@ -157,7 +158,7 @@ def test_an_argument_without_value_is_the_environment_s(
 
 def services(*recipes: Recipe, there: object = None) -> None:
     engine = SimpleNamespace(name="docker", find=lambda _name: there)
-    build_services(cast(Bench, SimpleNamespace(engine=engine)), recipes)
+    build_services(cast(Bench, SimpleNamespace(engine=engine, run=RUN)), recipes)
 
 
 def test_services_are_built_under_their_names(context: Path) -> None:

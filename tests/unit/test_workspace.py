@@ -1,13 +1,27 @@
 from __future__ import annotations
 
 import os
+import stat
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from minify.errors import BuildError
-from minify.workspace import Home, alive, dead_runs, running, this_boot, write_document
+from minify.workspace import (
+    Home,
+    Run,
+    alive,
+    dead_runs,
+    forget_staging,
+    remember_staging,
+    remembered_staging,
+    remove_run,
+    running,
+    this_boot,
+    write_document,
+)
 
 
 def test_a_run_lives_as_long_as_its_process(tmp_path: Path) -> None:
@@ -79,3 +93,43 @@ def test_devices_pipes_and_links_are_written_to_and_stay(tmp_path: Path) -> None
         assert (path.lstat().st_ino, path.lstat().st_mode) == (before.st_ino, before.st_mode)
     reader.join(10)
     assert (heard, file.read_text()) == (["said"], "said")
+
+
+def test_what_a_dead_run_was_making_elsewhere_goes(tmp_path: Path, token: list[str]) -> None:
+    """Only what has the name of something half made, and only of a run that is gone."""
+    home, out = Home(tmp_path / "home"), tmp_path / "out"
+    out.mkdir()
+    names = (".image.tar.0123456789ab", "image.tar", ".image.0123456789a", "..0123456789ab")
+    dead = Run("-".join([token[0], "4194305", *token[2:]]), tmp_path)
+    dead = replace(dead, folder=home.folder("runs", dead.token))
+    for name in names:
+        (out / name).mkdir()
+        (out / name / "blob").write_text("x")
+        remember_staging(dead, out / name)
+    with running(home) as alive_run:
+        remember_staging(alive_run, out / ".mine.0123456789ab")
+        (out / ".mine.0123456789ab").write_text("x")
+        assert [run.token for run in dead_runs(home)] == [dead.token]
+        for run in dead_runs(home):
+            remove_run(run)
+        assert not dead.folder.exists()
+        left = sorted(path.name for path in out.iterdir())
+        assert left == [".image.0123456789a", ".mine.0123456789ab", "image.tar"]
+        forget_staging(alive_run)
+        assert list(remembered_staging(alive_run)) == []
+
+
+def test_a_home_is_closed_to_others(tmp_path: Path) -> None:
+    home = Home(tmp_path / "new" / "home")
+    os.umask(os.umask(0o022))
+    shelf = home.work("sha256:" + "0" * 64)
+    write_document(shelf / "plan.json", "{}", private=True)
+    with running(home) as run:
+        for path in (home.path, shelf, shelf.parent, run.folder, run.folder.parent):
+            assert stat.S_IMODE(path.stat().st_mode) == 0o700, path
+    assert stat.S_IMODE((shelf / "plan.json").stat().st_mode) == 0o600
+    older = tmp_path / "older"
+    (older / "work").mkdir(parents=True, mode=0o755)
+    Home(older).folder("work")
+    assert stat.S_IMODE((older / "work").stat().st_mode) == 0o700
+    assert stat.S_IMODE(older.stat().st_mode) == 0o755, "what was there is somebody's choice"
