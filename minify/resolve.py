@@ -154,12 +154,12 @@ def _keep_touch(work: _Work, touch: Touch) -> None:
 
 def _keep_place(work: _Work, path: str, reason: Reason) -> None:
     """Keep the nearest directory above a path that exists in the image."""
-    while path and path != "/":
-        path = path.rpartition("/")[0]
-        resolved = work.tree.resolve(path or "/")
-        if resolved.entry is not None:
-            work.keep(path or "/", reason)
-            return
+    # From the top: what a program nested below it may be thousands of folders deep.
+    place, at = "/", path.find("/", 1)
+    while at > 0 and work.tree.resolve(path[:at]).entry is not None:
+        place, at = path[:at], path.find("/", at + 1)
+    if path != "/" and work.tree.resolve(place).entry is not None:
+        work.keep(place, reason)
 
 
 def make_scene(loaded: Loaded, evidence: Evidence, level: KeepLevel) -> Scene:

@@ -23,6 +23,7 @@ CACHE_BYTES = 32 << 20  # of them, in all
 # Whoever is in the container can write lines of its own: what is not bounded here is not bounded.
 LINE = 128 << 10  # bytes; strace's longest are paths of 4 kB, escaped, twice
 TOUCHES, TOUCHED = 500_000, 64 << 20  # paths told, and their bytes
+PATH_MAX = 4096  # <linux/limits.h>
 PROCESSES = 100_000  # whose state is known
 COMPLAINTS = 20
 
@@ -388,7 +389,12 @@ class Watcher:
             self._seen_bytes += len(text)
 
     def _fits(self, touch: Touch) -> bool:
-        """Whether one more touch can be told; the first that cannot is a loss."""
+        """Whether one more touch can be told; the first that cannot is a loss.
+
+        No image has anything at a path beyond PATH_MAX: what nests folders is not followed there.
+        """
+        if len(touch[0]) > PATH_MAX:
+            return False
         self._room -= len(touch[0])
         if len(self._said) < TOUCHES and self._room >= 0:
             return True

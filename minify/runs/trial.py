@@ -149,6 +149,7 @@ def _check(ready: Ready, container: Container, image: Image, plan: Plan) -> None
         return
     tail = "\n".join(f"  | {line}" for line in container.log()[-LOG_TAIL:])
     tail = f"\nlast log lines:\n{tail}" if tail else "\n(it logged nothing)"
+    tail += "".join(f"\n{words}" for words in container.cut())
     if not ready.ended:
         ports = ", ".join(str(p) for p in ready.missing or wanted.expected) or "any"
         raise TraceError(

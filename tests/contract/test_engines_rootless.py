@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.host_image import layer
-from tests.image_kit import Layout, config, folder, item, tar
+from tests.image_kit import Layout, config, folder, item, symlink, tar
 
 ROOT = Path(__file__).parents[2]
 FIRST, COUNT = 300000, 65536
@@ -62,6 +62,10 @@ with engine.create(Plan("", argv=("sleep", "60")), loaded.image, Launch()) as it
     with probing("watch_fanotify") as probe:
         probe.request({"pid": it.pid})
         seen["fanotify"] = (probe.answer(20), probe.status())
+hostile = engine.load("oci:" + sys.argv[3])
+with engine.create(Plan("", argv=("sh", "-c", "ls /dev; echo ran")), hostile.image, Launch()) as it:
+    it.start(); it.wait(30)
+    seen["hostile"] = it.log()
 seen["owner"] = loaded.tree.entries["/data/first"].uid
 seen["rootless"] = engine.machine.rootless
 print(json.dumps(seen))
@@ -83,7 +87,15 @@ def test_rootless(tmp_path_factory: pytest.TempPathFactory) -> None:
                    item(".wh.gone")])]  # fmt: skip
     layout.add(layout.image(layers, conf=config(layers, config={"Env": ["PATH=/bin"]})))
     (place / "run").mkdir()
-    os.chown(place / "run", FIRST, FIRST)
+    canary = place / "canary"  # the user's own: what a link of an image must not lead to
+    canary.mkdir()
+    (canary / "ptmx").write_text("precious")
+    for path in (place / "run", canary, canary / "ptmx"):
+        os.chown(path, FIRST, FIRST)
+    links = tar([symlink(name, str(canary)) for name in ("dev", "proc", "sys", ".minify")])
+    bad = Layout(place / "bad")
+    both = [layers[0], links]
+    bad.add(bad.image(both, conf=config(both, config={"Env": ["PATH=/usr/bin"]})))
     scenario = place / "scenario.py"
     scenario.write_text(SCENARIO)
     paths = [str(ROOT)]
@@ -91,7 +103,8 @@ def test_rootless(tmp_path_factory: pytest.TempPathFactory) -> None:
     if found and found.origin:
         paths.append(str(Path(found.origin).parents[1]))
     done = subprocess.run(
-        [sys.executable, "-c", ENTER, python, "-B", scenario, place / "run", place / "layout"],
+        [sys.executable, "-c", ENTER, python, "-B", scenario, place / "run", place / "layout",
+         place / "bad"],
         env={"PATH": os.environ["PATH"], "PYTHONPATH": ":".join(paths), "HOME": str(place)},
         capture_output=True, text=True, timeout=120, cwd="/",
     )  # fmt: skip
@@ -102,6 +115,8 @@ def test_rootless(tmp_path_factory: pytest.TempPathFactory) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     seen = json.loads(done.stdout)
     assert seen["rootless"] and seen["ended"] and seen["owner"] == 1000
+    assert seen["hostile"][-1] == "ran"
+    assert [(p.name, p.read_text()) for p in canary.iterdir()] == [("ptmx", "precious")]
     log = seen["log"]
     assert log[0] == "1000"
     assert log[2:4] == ["1000:1000:640", "3:4:644"]
