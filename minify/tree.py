@@ -19,6 +19,7 @@ from minify.errors import MinifyError
 from minify.model import Entry, Kind
 
 MAX_KNOWN = 100_000  # paths remembered; bounds memory to some 20 MB
+READ_MAX = 64 << 20  # bytes; larger files are read in pieces, or are data
 MAX_LINKS = 40  # ELOOP limit of path_resolution(7)
 
 
@@ -170,8 +171,8 @@ class Tree:
             raise MinifyError(f"not a regular file in the image: {path}")
         return self.opener(entry)
 
-    def read(self, path: str, limit: int = -1) -> bytes:
-        """Read the first `limit` bytes (all by default) of the file a path leads to."""
+    def read(self, path: str, limit: int = READ_MAX) -> bytes:
+        """Read the first `limit` bytes of the file a path leads to: whatever it is, memory is."""
         with self.open(path) as stream:
             return stream.read(limit)
 

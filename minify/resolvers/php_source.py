@@ -6,6 +6,7 @@ A part of a path that no constant explains is `*`, so "lang/$code.php" becomes a
 from __future__ import annotations
 
 import posixpath
+import re
 from dataclasses import dataclass, field
 
 from minify.syntax import Node, parse, text, walk
@@ -124,7 +125,7 @@ def _call(node: Node, names: _Names, depth: int) -> tuple[str, ...]:
     if name != "dirname":
         return (ANY,)
     levels = text(arguments[1]) if len(arguments) > 1 else "1"
-    for _ in range(min(int(levels), 20) if levels.isdigit() else 1):
+    for _ in range(min(int(levels), 20) if re.fullmatch("[0-9]{1,4}", levels) else 1):
         values = tuple(posixpath.dirname(v) for v in values)
     return values
 

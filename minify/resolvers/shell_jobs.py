@@ -6,10 +6,10 @@ is run while an image is observed for a few seconds: the job of the night is see
 
 from __future__ import annotations
 
-import json
 import posixpath
 import re
 
+from minify.jsontext import parse_json
 from minify.model import Entry
 from minify.resolvers import Scene
 from minify.resolvers.shell_data import NODE_STARTERS
@@ -101,8 +101,8 @@ def jobs(path: str, text: bytes) -> bytes:
 
 def _scripts(text: bytes) -> list[bytes]:
     try:
-        package = json.loads(text)
-    except (ValueError, RecursionError):
+        package = parse_json(text)
+    except ValueError:
         return []
     scripts = package.get("scripts") if isinstance(package, dict) else None
     if not isinstance(scripts, dict):
