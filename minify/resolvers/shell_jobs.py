@@ -24,7 +24,7 @@ PACKAGE = re.compile(r"(?!.*/node_modules/|/usr/share/nodejs/).*/package\.json")
 
 _TIMES = re.compile(rb"^[ \t]*(?:@\w+|(?:[\d*/,a-zA-Z?~-]+[ \t]+){4}[\d*/,a-zA-Z?~-]+)[ \t]+(.+)$",
                     re.MULTILINE)  # fmt: skip
-_PARTS = re.compile(rb"^[^#\n]*\brun-parts\b[^\n/]*(/[\w./-]+)", re.MULTILINE)
+_PARTS = re.compile(rb"^[^#\n]*?\brun-parts\b[^\n/]{0,200}(/[\w./-]+)", re.MULTILINE)
 _PART = re.compile(r"[\w-]+")
 _USER = re.compile(rb"^\S+[ \t]+")
 _COMMAND = re.compile(rb"^[ \t]*command[ \t]*=[ \t]*(.+(?:\n[ \t]+\S.*)*)", re.MULTILINE)
