@@ -7,10 +7,10 @@ import contextvars
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from minify import __version__
 from minify.bench import Bench
@@ -31,6 +31,7 @@ from minify.workspace import remember_image
 
 T = TypeVar("T")
 THREADS = 6
+WAIT = 1.0  # seconds for threads to end when a build is given up
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class Building:
     traced: threading.Event = field(default_factory=threading.Event)
     watched: Future[Behaviour | None] = field(default_factory=Future)
     pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(THREADS))
+    _spawned: list[Future[Any]] = field(default_factory=list)
     _writes: list[Future[Path]] = field(default_factory=list)
 
     @property
@@ -98,19 +100,22 @@ class Building:
     @contextlib.contextmanager
     def guarded(self) -> Iterator[None]:
         """Leave with nothing left: neither threads that wait, nor images without a name."""
-        with self.pool:
-            try:
-                yield
-            except BaseException as error:
-                if isinstance(error, MinifyError):
-                    error.message = masked(error.message, self.secrets)
-                # Threads wait on containers: without them they end, and the pool can be left.
-                self.none_watched()
-                self.bench.engine.abort()
-                raise
-            finally:
-                for image_id in self.saved:  # those that got a name stay
-                    self.bench.engine.remove_image(image_id)
+        try:
+            yield
+        except BaseException as error:
+            if isinstance(error, MinifyError):
+                error.message = masked(error.message, self.secrets)
+            # Threads wait on containers: without them they end. One that reads a log of hundreds
+            # of megabytes is not waited for.
+            self.none_watched()
+            self.bench.engine.abort()
+            self.pool.shutdown(wait=False, cancel_futures=True)
+            wait(self._spawned, timeout=WAIT)
+            raise
+        finally:
+            for image_id in self.saved:  # those that got a name stay
+                self.bench.engine.remove_image(image_id)
+        self.pool.shutdown()
 
     def note_saved(self, image_id: str) -> None:
         """Note an image that has no name yet: it does not outlive us, whatever ends us."""
@@ -125,7 +130,9 @@ class Building:
 
     def spawn(self, work: Callable[[], T]) -> Future[T]:
         """Do something beside us, with our progress listener."""
-        return self.pool.submit(contextvars.copy_context().run, work)
+        begun = self.pool.submit(contextvars.copy_context().run, work)
+        self._spawned.append(begun)
+        return begun
 
     def put(self, name: str, noun: object, key: str = "") -> None:
         """Write a document while work goes on; `written` waits for it."""

@@ -14,14 +14,15 @@ from minify.model import Behaviour, Difference, Observation
 
 # What varies from run to run without meaning anything: hex and decimal runs, dates, random names.
 _VOLATILE = re.compile(
-    r"0x[0-9a-fA-F]+|[0-9a-fA-F]{8}-[0-9a-fA-F-]{20,}|(?=[0-9a-fA-F]*\d)[0-9a-fA-F]{8,}|\d+"
+    r"0x[0-9a-fA-F]+|[0-9a-fA-F]{8}-[0-9a-fA-F-]{20,}|(?<![0-9a-fA-F])(?=[0-9a-fA-F]*\d)[0-9a-fA-F]{8,}|\d+"
 )
 _NAMES = re.compile(
     r"\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun|Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*\b"
 )
+# Where a run begins, and nowhere in it: a run that does not count is not looked at again and again.
 # Long runs of base64-like text are tokens (session ids, nonces), not words.
 _TOKENS = re.compile(
-    r"(?=[\w+/=-]*\d)(?=[\w+/=-]*[A-Za-z])[\w+/=-]{20,}"
+    r"(?<![\w+/=-])(?=[\w+/=-]*\d)(?=[\w+/=-]*[A-Za-z])[\w+/=-]{20,}"
     r"|(?<==)<[\w+/=-]+>"  # session=<TD0/axxhaNgK28kB>
     r"|(?<=[iI][dD]=)[\w-]+"  # log_id=16lwoy4W000
     r"|\b(?=\w*\d)(?=\w*[a-z])(?=\w*[A-Z])\w{10,}"

@@ -19,6 +19,8 @@ from minify.errors import MinifyError
 from minify.model import Entry, Kind
 
 MAX_KNOWN = 100_000  # paths remembered; bounds memory to some 20 MB
+READ_MAX = 64 << 20  # bytes; larger files are read in pieces, or are data
+SEARCHED_MAX = 20_000_000  # entries
 MAX_LINKS = 40  # ELOOP limit of path_resolution(7)
 
 
@@ -143,6 +145,18 @@ class Tree:
             if entry.kind is Kind.DIR:
                 todo.append(self._below(entry.path))
 
+    def search(self, directory: str) -> Iterator[Entry]:
+        """Walk as `walk` does, for a pattern that the image itself names.
+
+        All such walks together see so many entries, then nothing: a script may hold any number.
+        """
+        left = self.facts("searches")
+        for entry in self.walk(directory):
+            left["entries"] = left.get("entries", SEARCHED_MAX) - 1
+            if left["entries"] < 0:
+                return
+            yield entry
+
     def _below(self, directory: str) -> Iterator[Entry]:
         prefix = "" if directory == "/" else directory
         return (self.entries[f"{prefix}/{name}"] for name in self._names.get(directory, ()))
@@ -170,8 +184,8 @@ class Tree:
             raise MinifyError(f"not a regular file in the image: {path}")
         return self.opener(entry)
 
-    def read(self, path: str, limit: int = -1) -> bytes:
-        """Read the first `limit` bytes (all by default) of the file a path leads to."""
+    def read(self, path: str, limit: int = READ_MAX) -> bytes:
+        """Read the first `limit` bytes of the file a path leads to: whatever it is, memory is."""
         with self.open(path) as stream:
             return stream.read(limit)
 
@@ -188,19 +202,39 @@ def glob_regex(pattern: str) -> re.Pattern[str]:
 
     `dir/**` matches the directory itself too.
     """
-    out, i = "", 0
+    out, parts, i = "", [""], 0  # `parts` of one name, between its stars
     while i < len(pattern):
         if pattern.startswith("/**", i) and i + 3 in (len(pattern), pattern.find("/", i + 3)):
-            out, i = out + "(?:/.*)?", i + 3
+            out, parts, i = out + _starred(parts) + "(?:/.*)?", [""], i + 3
         elif pattern.startswith("**", i):
-            out, i = out + ".*", i + 2
+            out, parts, i = out + _starred(parts) + ".*", [""], i + 2
         elif pattern[i] == "*":
-            out, i = out + "[^/]*", i + 1
-        elif pattern[i] == "?":
-            out, i = out + "[^/]", i + 1
-        elif pattern[i] == "[" and (end := pattern.find("]", i + 2)) > 0:
-            # fnmatch knows how a bracket expression is spelled; take its translation.
-            out, i = out + fnmatch.translate(pattern[i : end + 1])[4:-3], end + 1
+            parts, i = [*parts, ""], i + 1
+        elif pattern[i] == "/":
+            out, parts, i = out + _starred(parts) + "/", [""], i + 1
         else:
-            out, i = out + re.escape(pattern[i]), i + 1
-    return re.compile(out, re.DOTALL)
+            one, i = _one(pattern, i)
+            parts[-1] += one
+    return re.compile(out + _starred(parts), re.DOTALL)
+
+
+def _one(pattern: str, i: int) -> tuple[str, int]:
+    """A pattern for what stands for one character at a place, and where the next begins."""
+    if pattern[i] == "?":
+        return "[^/]", i + 1
+    if pattern[i] == "[" and (end := pattern.find("]", i + 2)) > 0:
+        # fnmatch knows how a bracket expression is spelled; take its translation.
+        return fnmatch.translate(pattern[i : end + 1])[4:-3], end + 1
+    return re.escape(pattern[i]), i + 1
+
+
+def _starred(parts: list[str]) -> str:
+    """One name's pattern, stars put in between its parts.
+
+    Where a part fits first is as good as anywhere later, as long as another star follows; without
+    that knowledge ten stars take hours to fail.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    between = "".join(f"(?>[^/]*?{part})" for part in parts[1:-1] if part)
+    return f"{parts[0]}{between}[^/]*{parts[-1]}"

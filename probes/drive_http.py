@@ -165,9 +165,15 @@ def inside(path: str, scope: str) -> bool:
 def ended(attributes: dict[str, str]) -> bool:
     """Whether a cookie's attributes end it."""
     if "max-age" in attributes:
-        return attributes["max-age"].lstrip("-").isdigit() and int(attributes["max-age"]) <= 0
-    when = email.utils.parsedate_tz(attributes.get("expires", ""))
-    return when is not None and email.utils.mktime_tz(when) < time.time()
+        return AGE_OVER.fullmatch(attributes["max-age"]) is not None
+    try:
+        when = email.utils.parsedate_tz(attributes.get("expires", ""))
+        return when is not None and email.utils.mktime_tz(when) < time.time()
+    except (ValueError, OverflowError, TypeError, IndexError):
+        return False  # a date that no calendar has: as if there were none (RFC 6265, 5.2.1)
+
+
+AGE_OVER = re.compile(r"-[0-9]+|0+")  # of a cookie: seconds to live, none left
 
 
 class Missing(Exception):  # noqa: N818 - reads as the finding it is
@@ -442,10 +448,10 @@ def redirect(drive: dict[str, Any], target: str) -> str:
         return ""
     scheme = "https" if tls_of(drive).get("on") else "http"
     here = f"{scheme}://self{drive.get('path') or '/'}"
-    parts = urllib.parse.urlsplit(urllib.parse.urljoin(here, target))
     given = [v for k, v in drive.get("headers") or () if k.lower() == "host"]
     own = {"self", "localhost", "127.0.0.1", drive["host"], *(g.partition(":")[0] for g in given)}
     try:
+        parts = urllib.parse.urlsplit(urllib.parse.urljoin(here, target))
         other_port = parts.port not in (None, int(drive["port"]))
     except ValueError:
         return ""
@@ -509,6 +515,8 @@ def attempt(drive: dict[str, Any], session: Session) -> dict[str, Any]:
         return {**base, "error": f"the Python module {error.name} is missing"}
     except Missing as missing:
         return {**base, "error": str(missing)}
+    except Exception as error:  # whatever a container answered, the next drive gets its turn
+        return {**base, "error": f"an answer that cannot be read: {type(error).__name__}"}
     return {**base, **fields, "ok": good, "error": fields["error"]}
 
 

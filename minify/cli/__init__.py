@@ -5,6 +5,7 @@ Results go to standard output, the story to standard error, one exit status per 
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import signal
@@ -18,7 +19,7 @@ from minify.cli.analyze import analyze_command
 from minify.cli.build import build_command, lock_command, trace_command, verify_command
 from minify.cli.init import init_command
 from minify.cli.inspect import doctor_command, gc_command, why_command
-from minify.cli.interrupts import ends
+from minify.cli.interrupts import ends_run, leave
 from minify.cli.settings import config_command
 from minify.errors import EnterNamespaceError, Exit, MinifyError
 
@@ -69,11 +70,11 @@ def main() -> None:
     # What is made from here on are values that live to the end and form no circles.
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
-    # A terminated minify cleans up as an interrupted one does.
-    ends(signal.SIGTERM)
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored
-        ends(signal.SIGINT)
     try:
+        # A terminated minify cleans up as an interrupted one does.
+        ends_run(signal.SIGTERM)
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            ends_run(signal.SIGINT)
         status = cli.main(standalone_mode=False)
     except click.exceptions.Abort:
         status = _interrupted()
@@ -110,4 +111,6 @@ def _enter_namespace() -> int:
 
 def _interrupted() -> int:
     console.say("interrupted: nothing was tagged, everything was cleaned up")
+    atexit._run_exitfuncs()  # temporary folders; what Python would do before is wait for threads
+    leave(int(Exit.INTERRUPTED))
     return int(Exit.INTERRUPTED)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from minify.cli import console
 from minify.cli.build import bench_for
 from minify.errors import Exit, Unsupported
 from minify.options import Options
@@ -57,7 +58,7 @@ def analyze_command(image: str, as_json: bool, top: int, engine: str, platform: 
     """
     with bench_for(Options(image=image, engine=engine, platform=platform)) as bench:
         found = _look(bench, image, platform)
-    click.echo(json.dumps(_plain(found), indent=1) if as_json else "\n".join(_text(found, top)))
+    console.show(json.dumps(_plain(found), indent=1) if as_json else "\n".join(_text(found, top)))
     return Exit.OK
 
 

@@ -15,6 +15,7 @@ import click
 
 from minify.errors import MinifyError
 from minify.steps import Event, listening
+from minify.terminal import plain
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -22,20 +23,25 @@ if TYPE_CHECKING:
 
 def say(text: str) -> None:
     """Write a line to standard error."""
-    click.echo(text, err=True)
+    click.echo(plain(text), err=True)
+
+
+def show(text: str) -> None:
+    """Write a result to standard output."""
+    click.echo(plain(text))
 
 
 def show_error(error: MinifyError) -> None:
     """Write an error: what failed, then what to try."""
-    click.echo(click.style("error: ", fg="red", bold=True) + error.message, err=True)
+    click.echo(click.style("error: ", fg="red", bold=True) + plain(error.message), err=True)
     if error.hint:
-        click.echo(click.style("hint: ", fg="yellow") + error.hint, err=True)
+        click.echo(click.style("hint: ", fg="yellow") + plain(error.hint), err=True)
 
 
 def show_defect(error: Exception) -> None:
     """Write an error nobody foresaw: where it happened, in full, since it is ours to mend."""
-    click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
-    click.echo(click.style("defect: ", fg="red", bold=True) + f"{error!r}", err=True)
+    click.echo(plain("".join(traceback.format_exception(error))), err=True, nl=False)
+    click.echo(click.style("defect: ", fg="red", bold=True) + plain(f"{error!r}"), err=True)
     click.echo("hint: this is a fault of minify; please report it with the lines above", err=True)
 
 
@@ -67,6 +73,11 @@ def _plain(event: Event) -> None:
         _warnings_only(event)
 
 
+def _marked(text: str) -> str:
+    """Text that is no markup of rich's either."""
+    return plain(text).replace("[", "\\[")
+
+
 class _Drawn:
     """A spinner with the steps under way, and a line for each that ended."""
 
@@ -96,11 +107,13 @@ class _Drawn:
         elif event.kind == "end":
             count = self._counts.pop(event.step, "")
             self._console.print(
-                f"[green]✓[/] {event.step} [dim]{event.seconds:.1f} s {count}[/]", highlight=False
+                f"[green]✓[/] {_marked(event.step)} [dim]{event.seconds:.1f} s {count}[/]",
+                highlight=False,
             )
         elif event.kind == "warn":
-            self._console.print("[yellow]![/]", event.details["text"], markup=True, highlight=False)
+            text = _marked(event.details["text"])
+            self._console.print(f"[yellow]![/] {text}", highlight=False)
         elif event.kind == "note":
-            self._console.print(f"  {event.details['text']}", markup=False, highlight=False)
+            self._console.print(f"  {plain(event.details['text'])}", markup=False, highlight=False)
         if self._status is not None:
             self._status.update(", ".join(self._active) or "Working")

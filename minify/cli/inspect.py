@@ -6,6 +6,7 @@ import json
 
 import click
 
+from minify.cli import console
 from minify.cli.build import bench_for, find_shelf
 from minify.config.read import home_folder
 from minify.errors import Exit, UsageError
@@ -39,7 +40,7 @@ def why_command(image: str, path: str, engine: str) -> int:
             raise UsageError(f"{image} was not built here yet", hint=f"minify build {image}")
         tree = bench.engine.load(digest).tree
     found = explain(keep, tree, path)
-    click.echo("\n".join(found.lines))
+    console.show("\n".join(found.lines))
     return Exit.OK if found.exists else Exit.FAILED
 
 

@@ -41,7 +41,7 @@ PLATFORMS = {
 }
 MUSL_RESERVED = ("c", "pthread", "rt", "m", "dl", "util", "xnet")
 _INTERPRETER = re.compile(r"ld-linux.*\.so\.\d+|ld-musl-.+\.so\.1|ld64\.so\.\d+|ld\.so\.1")
-_SYSTEM_DIRS = re.compile(rb"\0((?:/(?:[\x21-\x7e]+/)*\0)+)")
+_SYSTEM_DIRS = re.compile(rb"\0((?:/[\x21-\x7e]*+(?<=/)\0)+)")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ their digest, which is checked: what does not fit is as good as absent.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,13 +15,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from minify.engines.bolt import Bucket, Unreadable, look
+from minify.jsontext import parse_json
 
 T = TypeVar("T")
 CONTENT = "io.containerd.content.v1.content/blobs/sha256"
 OVERLAY = "io.containerd.snapshotter.v1.overlayfs"
 DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 SOURCE = b"containerd.io/distribution.source."
-DOCUMENT_MAX = 32 << 20
+DOCUMENT_MAX = 4 << 20
 DEPTH = 4  # indexes within indexes
 DOCUMENTS_MAX = 100
 
@@ -151,8 +151,8 @@ def _uvarint(data: bytes) -> int:
 
 def _object(data: bytes | None) -> Mapping[str, Any]:
     try:
-        found = json.loads(data or b"{}")
-    except (ValueError, RecursionError):
+        found = parse_json(data or b"{}")
+    except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -7,10 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from minify.images.config import image_of_config, parse_config
+from minify.images.run_config import Fields, run_config
 from minify.images.transports import full_reference
-from minify.model import Healthcheck, Image, ImageConfig, Layer, Platform
-
-NANO = 1e9
+from minify.model import Image, Layer, Platform
 
 
 def image_of(reference: str, found: dict[str, Any], stored: bytes | None = None) -> Image:
@@ -23,7 +22,7 @@ def image_of(reference: str, found: dict[str, Any], stored: bytes | None = None)
         layers = [Layer(d) for d in parse_config(stored)["rootfs"]["diff_ids"]]
         image = image_of_config(reference, stored, layers)
         return replace(image, engine_id=found["Id"], size=int(found.get("Size") or 0))
-    config = found.get("Config") or {}
+    config = dict(Fields("", found).table("Config").values)
     platform = Platform(
         found.get("Os") or "linux", found.get("Architecture") or "amd64", found.get("Variant") or ""
     )
@@ -33,7 +32,7 @@ def image_of(reference: str, found: dict[str, Any], stored: bytes | None = None)
         digest=found["Id"],
         engine_id=found["Id"],
         platform=platform,
-        config=_config(config, _raw(found, config, platform)),
+        config=run_config(config, _raw(found, config, platform)),
         layers=tuple(Layer(diff_id=d) for d in diff_ids),
         size=int(found.get("Size") or 0),
     )
@@ -52,34 +51,6 @@ def _raw(found: dict[str, Any], config: dict[str, Any], platform: Platform) -> s
     if platform.variant:
         raw["variant"] = platform.variant
     return json.dumps({k: v for k, v in raw.items() if v}, sort_keys=True)
-
-
-def _config(config: dict[str, Any], raw: str) -> ImageConfig:
-    return ImageConfig(
-        entrypoint=tuple(config.get("Entrypoint") or ()),
-        cmd=tuple(config.get("Cmd") or ()),
-        env=tuple(config.get("Env") or ()),
-        user=config.get("User") or "",
-        workdir=config.get("WorkingDir") or "/",
-        ports=tuple(sorted(config.get("ExposedPorts") or ())),
-        volumes=tuple(sorted(config.get("Volumes") or ())),
-        stop_signal=config.get("StopSignal") or "SIGTERM",
-        healthcheck=_healthcheck(config.get("Healthcheck")),
-        raw=raw,
-    )
-
-
-def _healthcheck(found: dict[str, Any] | None) -> Healthcheck | None:
-    test = tuple((found or {}).get("Test") or ())
-    if not found or test in ((), ("NONE",)):
-        return None
-    return Healthcheck(
-        test,
-        (found.get("Interval") or 30 * NANO) / NANO,
-        (found.get("Timeout") or 30 * NANO) / NANO,
-        (found.get("StartPeriod") or 0) / NANO,
-        found.get("Retries") or 3,
-    )
 
 
 def manifest_of(reference: str, found: dict[str, Any]) -> str:

@@ -6,12 +6,14 @@ where it is somebody's name.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from minify.errors import EngineError, MinifyError
 from minify.tree import Tree
 
+DIGITS = re.compile(r"[0-9]{1,20}")
 LARGEST = 2**32 - 2  # (uid_t)-1 means "no change" to chown(2)
 READ = 16 << 20  # bytes; a longer passwd file is read to here
 
@@ -88,4 +90,4 @@ def _rows(tree: Tree, path: str, fields: int) -> Iterator[list[str]]:
 
 
 def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and int(text) <= LARGEST else None
+    return int(text) if DIGITS.fullmatch(text) and int(text) <= LARGEST else None

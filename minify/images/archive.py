@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from minify.images.tar_header import END, padding, plain_file
 from minify.images.tar_read import members
 from minify.images.transports import full_reference
 from minify.images.unpack import Blob, compression, unpack_all, unpacked
+from minify.jsontext import parse_json
 from minify.model import Layer
 from minify.tree import MAX_LINKS
 
@@ -159,12 +159,12 @@ def _part(path: Path, found: Mapping[str, Span], name: str) -> Span:
 
 def _manifest(span: Span, limits: bounds.Limits) -> list[dict[str, Any]]:
     try:
-        items = json.loads(span.read(limits.max_document))
+        items = parse_json(span.read(limits.max_document))
         for item in items:
             tags = item.get("RepoTags") or []
             if not all(isinstance(x, str) for x in [item["Config"], *item["Layers"], *tags]):
                 raise TypeError("a name is not a string")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise EngineError(f"malformed {MANIFEST} in {span.path}: {error}") from error
     return list(items)
 

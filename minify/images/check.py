@@ -6,7 +6,6 @@ writes must be sorted, complete and free of surprises, and every document as the
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from minify.images.oci import (
 )
 from minify.images.span import Span
 from minify.images.unpack import Blob, compression, unpacked
+from minify.jsontext import parse_json
 
 
 @dataclass(frozen=True, order=True)
@@ -196,8 +196,8 @@ class _Check:
         if span is None:
             return None
         try:
-            return json.loads(span.read(self.limits.max_document))
-        except (ValueError, RecursionError, EngineError):
+            return parse_json(span.read(self.limits.max_document))
+        except (ValueError, EngineError):
             return None
 
     def _json(self, where: str, span: Span | None) -> dict[str, Any]:

@@ -11,9 +11,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from minify.errors import BuildError, EngineError
-from minify.model import Healthcheck, Image, ImageConfig, Layer, Platform
+from minify.images.run_config import Fields, run_config
+from minify.jsontext import parse_json
+from minify.model import Image, Layer, Platform
 
-NANO = 1e9
 DIFF_ID = re.compile(r"sha256:[0-9a-f]{64}")
 # What Docker 1.x noted about the container that ran the last build step: nothing of the image.
 BUILD_ONLY = ("container", "container_config", "id", "parent", "parent_id", "layer_id", "throwaway")
@@ -59,12 +60,12 @@ def output_config(
 def parse_config(data: bytes) -> dict[str, Any]:
     """Read an image configuration; raises EngineError when it is not one for an image of files."""
     try:
-        found = json.loads(data)
+        found = parse_json(data)
         diff_ids = found["rootfs"]["diff_ids"]
         # They name files of the spool, so nothing but a digest will do.
         if not isinstance(diff_ids, list) or not all(map(DIFF_ID.fullmatch, diff_ids)):
             raise TypeError("diff_ids is not a list of sha256 digests")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise EngineError(
             f"not an image configuration: {error}", hint="is it an artifact, not a runnable image?"
         ) from error
@@ -77,10 +78,10 @@ def image_of_config(reference: str, data: bytes, layers: Sequence[Layer]) -> Ima
     `layers` as found, bottom first; their history is added here.
     """
     found = parse_config(data)
+    top = Fields("", found)
+    top.text("created")
     platform = Platform(
-        str(found.get("os") or "linux"),
-        str(found.get("architecture") or "amd64"),
-        str(found.get("variant") or ""),
+        top.text("os", "linux"), top.text("architecture", "amd64"), top.text("variant")
     )
     history = found.get("history")
     steps = [h for h in history if isinstance(h, dict)] if isinstance(history, list) else []
@@ -93,54 +94,9 @@ def image_of_config(reference: str, data: bytes, layers: Sequence[Layer]) -> Ima
         reference=reference,
         digest="sha256:" + hashlib.sha256(data).hexdigest(),
         platform=platform,
-        config=_run_config(found),
+        config=run_config(found.get("config"), canonical(found)),
         layers=named,
         size=sum(layer.size for layer in layers),
-    )
-
-
-def _run_config(found: dict[str, Any]) -> ImageConfig:
-    config = found.get("config") or {}
-    try:
-        return ImageConfig(
-            entrypoint=_texts(config.get("Entrypoint")),
-            cmd=_texts(config.get("Cmd")),
-            env=_texts(config.get("Env")),
-            user=str(config.get("User") or ""),
-            workdir=str(config.get("WorkingDir") or "/"),
-            ports=_keys(config.get("ExposedPorts")),
-            volumes=_keys(config.get("Volumes")),
-            stop_signal=str(config.get("StopSignal") or "SIGTERM"),
-            healthcheck=_healthcheck(config.get("Healthcheck") or {}),
-            raw=canonical(found),
-        )
-    except (TypeError, AttributeError, ValueError) as error:
-        raise EngineError(f"malformed image configuration: {error}") from error
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    """A list of strings; a lone string counts as one, as Docker reads it."""
-    items = [value] if isinstance(value, str) else value or []
-    if not all(isinstance(item, str) for item in items):
-        raise TypeError(f"not a list of strings: {value!r}")
-    return tuple(items)
-
-
-def _keys(value: Any) -> tuple[str, ...]:
-    """The members of a set, which Go writes as an object of empty objects."""
-    return tuple(sorted((value or {}).keys()))
-
-
-def _healthcheck(found: dict[str, Any]) -> Healthcheck | None:
-    test = _texts(found.get("Test"))
-    if test in ((), ("NONE",)):
-        return None
-    return Healthcheck(
-        test,
-        (found.get("Interval") or 30 * NANO) / NANO,
-        (found.get("Timeout") or 30 * NANO) / NANO,
-        (found.get("StartPeriod") or 0) / NANO,
-        int(found.get("Retries") or 3),
     )
 
 

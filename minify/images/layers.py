@@ -15,7 +15,8 @@ from typing import BinaryIO
 from minify.errors import EngineError
 from minify.images import limits as bounds
 from minify.images.span import Span
-from minify.images.tar_read import HINT, Member, members
+from minify.images.tar_budget import HINT
+from minify.images.tar_read import Member, members
 from minify.model import Entry, Kind
 from minify.tree import MAX_LINKS, Tree
 
@@ -23,7 +24,7 @@ WHITEOUT = b".wh."
 OPAQUE = b".wh..wh..opq"
 NAME_MAX = 255  # Linux, limits.h
 PATH_MAX = 4096
-NAMES_MAX = 512 << 20  # they are held in memory
+NAMES_MAX = 128 << 20  # of folders that are only mentioned; they are held in memory
 REPLACED_MAX = 100
 KINDS = {
     b"0": Kind.FILE,
@@ -40,6 +41,7 @@ class LayerIndex:
     """One layer: what it holds, where the content lies, and what it hides in the layers below.
 
     `implied` are directories it only mentions as parents: they keep the attributes of below.
+    `below` holds the names by their parents, once a directory was replaced.
     """
 
     number: int
@@ -49,6 +51,7 @@ class LayerIndex:
     whiteouts: set[str] = field(default_factory=set)
     opaque: set[str] = field(default_factory=set)
     implied: set[str] = field(default_factory=set)
+    below: dict[str, set[str]] = field(default_factory=dict)
     groups: int = 0
     replaced: int = 0
     names: int = 0
@@ -82,11 +85,6 @@ def index_layer(tar: Span, number: int, max_entries: int) -> LayerIndex:
     for member in members(tar):
         if len(layer.entries) + len(layer.whiteouts) > max_entries:
             raise EngineError(f"a layer has more than {max_entries} entries", hint=HINT)
-        layer.names += len(member.name) + len(member.link) + sum(map(len, member.pax.values()))
-        if layer.names > NAMES_MAX:
-            raise EngineError(
-                f"names and attributes of a layer exceed {NAMES_MAX} bytes", hint=HINT
-            )
         _member(layer, member)
     return layer
 
@@ -106,6 +104,8 @@ def _member(layer: LayerIndex, member: Member) -> None:
     layer.implied.discard(path)
     layer.entries[path] = entry
     layer.offsets[path] = offset
+    if layer.below:
+        layer.below.setdefault(parent, set()).add(path)
 
 
 def _place(layer: LayerIndex, raw: bytes) -> tuple[str, bytes]:
@@ -162,9 +162,20 @@ def _parent(layer: LayerIndex, directory: str) -> str:
         if entry is not None and entry.kind is not Kind.DIR:
             raise EngineError(f"a layer puts a file below another file: {path}", hint=HINT)
         if entry is None:
-            layer.implied.add(path)
+            _imply(layer, path)
         at = path
     return at
+
+
+def _imply(layer: LayerIndex, path: str) -> None:
+    """Count the names of folders: one member of few bytes may imply two thousand of them."""
+    if path not in layer.implied:
+        layer.implied.add(path)
+        if layer.below:
+            layer.below.setdefault(path.rpartition("/")[0], set()).add(path)
+        layer.names += len(path)
+        if layer.names > NAMES_MAX:
+            raise EngineError(f"names in a layer exceed {NAMES_MAX} bytes", hint=HINT)
 
 
 def _whiteout(layer: LayerIndex, parent: str, name: bytes) -> None:
@@ -222,12 +233,19 @@ def _twin(layer: LayerIndex, path: str, member: Member) -> tuple[Entry, int]:
 def _forget(layer: LayerIndex, path: str) -> None:
     """Drop what the layer itself had put below a directory that a later member replaces."""
     layer.replaced += 1
-    if layer.replaced > REPLACED_MAX:  # each costs a walk over all names; real layers have none
+    if layer.replaced > REPLACED_MAX:  # real layers have none
         raise EngineError("a layer keeps replacing its own directories by files", hint=HINT)
-    prefix = path + "/"
-    for below in [p for p in layer.entries if p.startswith(prefix)]:
-        del layer.entries[below], layer.offsets[below]
-    layer.implied = {p for p in layer.implied if p != path and not p.startswith(prefix)}
+    if not layer.below:
+        for name in (*layer.entries, *layer.implied):
+            layer.below.setdefault(name.rpartition("/")[0], set()).add(name)
+    layer.implied.discard(path)
+    todo = list(layer.below.pop(path, ()))
+    while todo:
+        below = todo.pop()
+        layer.entries.pop(below, None)
+        layer.offsets.pop(below, None)
+        layer.implied.discard(below)
+        todo.extend(layer.below.pop(below, ()))
 
 
 def _merge(indexes: Sequence[LayerIndex]) -> dict[str, Entry]:

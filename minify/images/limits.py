@@ -18,9 +18,9 @@ class Limits:
     """
 
     max_bytes: int = 64 << 30
-    max_entries: int = 4_000_000
+    max_entries: int = 1_000_000
     max_layers: int = 1000
-    max_document: int = 32 << 20
+    max_document: int = 4 << 20
     max_ratio: int = 2000
 
     def check_bytes(self, count: int) -> None:

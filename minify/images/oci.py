@@ -6,7 +6,6 @@ digest and size is verified before a document is believed or a layer used.
 
 from __future__ import annotations
 
-import json
 import re
 import stat
 from collections.abc import Callable, Mapping
@@ -22,6 +21,7 @@ from minify.images.opened import OpenedImage
 from minify.images.platforms import best, host_platform, parse_platform, runs_on
 from minify.images.span import Span
 from minify.images.unpack import Blob, unpack_all
+from minify.jsontext import parse_json
 from minify.model import Layer, Platform
 
 REF_NAME = "org.opencontainers.image.ref.name"
@@ -125,7 +125,7 @@ class _Reader:
         document = self._document(manifest)
         config_at = self._descriptor(document.get("config"))
         self._foreign(config_at, CONFIGS, "configuration")
-        layers = self._descriptors(json.dumps(document).encode(), "layers")
+        layers = self._listed(document, "layers")
         for layer in layers:
             self._foreign(layer, LAYERS, "layer")
         config = self._bytes(config_at)
@@ -213,7 +213,10 @@ class _Reader:
             )
 
     def _descriptors(self, data: bytes, key: str) -> list[Descriptor]:
-        found = self._json(data).get(key)
+        return self._listed(self._json(data), key)
+
+    def _listed(self, document: dict[str, Any], key: str) -> list[Descriptor]:
+        found = document.get(key)
         if not isinstance(found, list):
             raise EngineError(f"{self.where}: a document lacks the list {key}", hint=HINT)
         if len(found) > LISTED_MAX:
@@ -231,8 +234,8 @@ class _Reader:
 
     def _json(self, data: bytes) -> dict[str, Any]:
         try:
-            found = json.loads(data)
-        except (ValueError, RecursionError) as error:
+            found = parse_json(data)
+        except ValueError as error:
             raise EngineError(
                 f"{self.where}: a document is not JSON: {error}", hint=HINT
             ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 
 from minify.errors import EngineError, UsageError
@@ -39,7 +40,7 @@ def _rank(platform: Platform) -> int:
     """The variant as a number: v7 is 7; 0 for an unnumbered one."""
     variant = platform.variant or DEFAULTS.get(platform.architecture, "")
     digits = variant.removeprefix("v").partition(".")[0]
-    return int(digits) if digits.isdigit() else 0
+    return int(digits) if re.fullmatch("[0-9]{1,4}", digits) else 0
 
 
 def runs_on(candidate: Platform, wanted: Platform) -> bool:

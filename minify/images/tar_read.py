@@ -14,17 +14,12 @@ from dataclasses import dataclass, field
 
 from minify.errors import EngineError
 from minify.images.span import Span
+from minify.images.tar_budget import HINT, KEPT, XATTR, TarBudget, TarError
 
 BLOCK = 512
-SPECIAL_MAX = 1 << 20  # what Go's archive/tar allows for an extended header
+ASKED = (XATTR, "GNU.sparse.")
 ZERO = bytes(BLOCK)
 HEADER = struct.Struct("100s8s8s8s12s12s8s1s100s6s2s32s32s8s8s155s12s")
-XATTR = "SCHILY.xattr."
-HINT = "the archive is damaged, or made to do harm: save or pull the image again"
-
-
-class TarError(EngineError):
-    """The archive is not a tar that a runtime would accept."""
 
 
 @dataclass(slots=True)
@@ -65,7 +60,7 @@ def members(tar: Span) -> Iterator[Member]:
 
 
 def _members(fd: int, tar: Span) -> Iterator[Member]:
-    at = 0
+    at, budget = 0, TarBudget(str(tar.path))
     pax: dict[str, bytes] = {}
     while at < tar.size:
         block = os.pread(fd, BLOCK, tar.offset + at)
@@ -75,12 +70,14 @@ def _members(fd: int, tar: Span) -> Iterator[Member]:
             break
         member = _header(block, at)
         if member.type in b"xgLK":
+            budget.special(BLOCK + member.size)
             _bounded(member, tar)
             data = os.pread(fd, member.size, tar.offset + member.offset)
             _extend(pax, member, data)
         else:
             _apply(member, pax)
             _bounded(member, tar)
+            budget.member(member.name, member.link, pax)
             pax = {}
             yield member
         at = member.offset + member.size + (-member.size % BLOCK)
@@ -93,8 +90,6 @@ def _bounded(member: Member, tar: Span) -> None:
         raise TarError(
             f"tar member {_show(member.name)} reaches beyond the end of {tar.path}", hint=HINT
         )
-    if member.type in b"xgLK" and member.size > SPECIAL_MAX:
-        raise TarError(f"extended tar header of {member.size} bytes in {tar.path}", hint=HINT)
 
 
 def _show(name: bytes) -> str:
@@ -143,7 +138,9 @@ def _number(raw: bytes) -> int:
 def _extend(pax: dict[str, bytes], member: Member, data: bytes) -> None:
     """Remember what an extended header says about the next member."""
     if member.type == b"x":
-        pax.update(parse_pax(data))
+        told = parse_pax(data)
+        # What nobody asks for (comments, access times, vendors' keys) is not held.
+        pax.update({k: v for k, v in told.items() if k in KEPT or k.startswith(ASKED)})
     elif member.type in b"LK":
         pax["path" if member.type == b"L" else "linkpath"] = data.partition(b"\0")[0]
     # Global headers ("g") are ignored, as Docker and containerd do.

@@ -24,7 +24,8 @@ from minify.run import program, start
 
 PIECE = 1 << 20
 WORKERS = 4
-INPUT = 1 << 16  # small, because concatenated gzip members are copied at every joint
+INPUT = 1 << 16
+JOINT = 256  # bytes looked at where a gzip member begins; doubled while it goes on
 GZIP = b"\x1f\x8b"
 ZSTD = b"\x28\xb5\x2f\xfd"
 OTHER = {b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
@@ -160,22 +161,29 @@ class _Hashing:
 
 def _inflate(source: _Hashing) -> Generator[bytes, None, None]:
     """Decompress gzip (RFC 1952), also several members in a row; checks every CRC."""
-    data, engine = source.read(INPUT), zlib.decompressobj(31)
+    block, at, step = b"", 0, JOINT
+    chunk, piece, between = b"", b"", False
+    engine = zlib.decompressobj(31)
     try:
         while True:
-            piece = engine.decompress(data, PIECE)
-            data = engine.unconsumed_tail
+            if not chunk and not piece:
+                if at >= len(block):
+                    block, at = source.read(INPUT), 0
+                if not block and between:
+                    return
+                if not block:
+                    raise EngineError("a gzip stream is cut short", hint=HINT)
+                chunk, step, between = block[at : at + step], min(2 * step, INPUT), False
+                at += len(chunk)
+            piece = engine.decompress(chunk, PIECE)
+            chunk = engine.unconsumed_tail
             if piece:
                 yield piece
             if engine.eof:
-                data = engine.unused_data or source.read(INPUT)
-                if not data:
-                    return
+                # What follows is copied at every joint: a stream of joints gets small bites.
+                at, step = at - len(engine.unused_data), JOINT
+                chunk, piece, between = b"", b"", True
                 engine = zlib.decompressobj(31)
-            elif not piece and not data:
-                data = source.read(INPUT)
-                if not data:
-                    raise EngineError("a gzip stream is cut short", hint=HINT)
     except zlib.error as error:
         raise EngineError(f"a gzip stream is damaged: {error}", hint=HINT) from error
 

@@ -5,8 +5,10 @@ The same document always gives the same requests: generation is seeded, nothing 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
+import json
 import logging
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any
@@ -15,9 +17,13 @@ from urllib.parse import urlsplit
 import yaml
 
 from minify.errors import UsageError
+from minify.jsontext import JsonError, parse_json
 from minify.model import HttpDrive, Observation, OpenApiDrive
 
-DOCUMENT_LIMIT = 16 << 20
+DOCUMENT_LIMIT = 4 << 20
+VALUES_MAX = 500_000  # aliases of YAML counted as often as they are used
+LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+REFERENCES = ("$ref", "$dynamicRef", "externalValue", "operationRef")
 ORDER = ("POST", "PUT", "GET", "HEAD", "OPTIONS", "PATCH", "TRACE", "DELETE")
 HERE = "http://minify.invalid"
 # What a stranger's document makes libraries raise besides their own errors.
@@ -32,11 +38,60 @@ def served(drive: OpenApiDrive) -> Generator[list[HttpDrive], Sequence[Observati
     )  # fmt: skip
     (answer,) = yield [document]
     try:
-        requests = generate(answer.body, drive)
+        requests = generate(inward(answer.body), drive)
     except UsageError:
         return  # the answer is compared; what is no document describes no requests
     if requests:
         yield list(requests)
+
+
+def inward(text: bytes) -> bytes:
+    """A stranger's document without what leads out of it; raises UsageError when it is none.
+
+    `$ref`s to other files and hosts would be opened by whoever reads it, here, outside of the
+    container: what they stand for may then be anything.
+    """
+    document = _document(text)
+    todo: list[Any] = [document]
+    done: set[int] = set()
+    while todo:
+        at = todo.pop()
+        if id(at) in done:
+            continue
+        done.add(id(at))
+        if isinstance(at, dict):
+            for key in REFERENCES:
+                if key in at and not str(at[key]).startswith("#"):
+                    del at[key]
+        todo.extend(v for v in _values(at) if isinstance(v, dict | list))
+    return json.dumps(document, default=str).encode()
+
+
+def _values(at: Any) -> list[Any]:
+    return list(at.values()) if isinstance(at, dict) else at if isinstance(at, list) else []
+
+
+def _count(document: Any) -> None:
+    """Raise UsageError for a document that is endless, or a bomb of aliases, once written out."""
+    sizes: dict[int, int] = {}
+    under_way: set[int] = set()
+    todo, most = [document], 0
+    while todo:
+        at = todo[-1]
+        below = [v for v in _values(at) if isinstance(v, dict | list)]
+        fresh = [v for v in below if id(v) not in sizes]
+        if id(at) in sizes or not fresh:
+            todo.pop()
+            under_way.discard(id(at))
+            sizes[id(at)] = 1 + len(_values(at)) + sum(sizes.get(id(v), 0) for v in below)
+            most = max(most, sizes[id(at)])
+        elif id(at) in under_way or most > VALUES_MAX:
+            break
+        else:
+            under_way.add(id(at))
+            todo.extend(fresh)
+    if todo or sizes[id(document)] > VALUES_MAX:
+        raise UsageError(f"the OpenAPI document has more than {VALUES_MAX} values")
 
 
 @functools.lru_cache(maxsize=8)
@@ -52,13 +107,22 @@ def generate(text: bytes, drive: OpenApiDrive) -> tuple[HttpDrive, ...]:
 
 
 def _document(text: bytes) -> dict[str, Any]:
+    if len(text) > DOCUMENT_LIMIT:
+        raise UsageError(f"the OpenAPI document has more than {DOCUMENT_LIMIT} bytes")
     try:
-        document = yaml.safe_load(text)  # JSON is YAML
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
+        document = _parsed(text)
+    except (yaml.YAMLError, ValueError, RecursionError, OverflowError) as error:
         raise UsageError("the OpenAPI document is neither JSON nor YAML") from error
+    _count(document)
     if not isinstance(document, dict) or not {"openapi", "swagger"} & set(document):
         raise UsageError("not an OpenAPI document", hint="it needs a key openapi or swagger")
     return document
+
+
+def _parsed(text: bytes) -> Any:
+    with contextlib.suppress(JsonError):
+        return parse_json(text, values=VALUES_MAX)
+    return yaml.load(text, Loader=LOADER)  # it makes plain values only
 
 
 def _operations(document: dict[str, Any]) -> list[tuple[str, Any]]:

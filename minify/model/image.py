@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
 from dataclasses import dataclass
 from enum import StrEnum
 
 # Where engines and shells look for commands when PATH says nothing.
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PORT = re.compile(r"[0-9]{1,5}")
+PORT_MAX = 65535
 SHELL = ("/bin/sh", "-c")  # runs shell-form commands where an image names no SHELL
 
 
@@ -116,7 +119,8 @@ class ImageConfig:
     @property
     def shell(self) -> tuple[str, ...]:
         """What runs shell-form commands: the image's SHELL, else /bin/sh -c."""
-        return tuple((json.loads(self.raw).get("config") or {}).get("Shell") or SHELL)
+        found = (json.loads(self.raw).get("config") or {}).get("Shell") or SHELL
+        return (found,) if isinstance(found, str) else tuple(found)
 
     @property
     def health_command(self) -> tuple[str, ...]:
@@ -132,7 +136,8 @@ class ImageConfig:
     def tcp_ports(self) -> tuple[int, ...]:
         """The exposed TCP ports, ascending."""
         pairs = (port.partition("/")[::2] for port in self.ports)
-        return tuple(sorted({int(n) for n, proto in pairs if proto in ("", "tcp") and n.isdigit()}))
+        numbers = {int(n) for n, proto in pairs if proto in ("", "tcp") and PORT.fullmatch(n)}
+        return tuple(sorted(n for n in numbers if 0 < n <= PORT_MAX))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from functools import cached_property
 
 from minify.model import Entry, Finding, Kind
 from minify.packages.rpmdb import RpmFile, rpm_files
-from minify.tree import Tree
+from minify.tree import READ_MAX, Tree
 
 RULE = "packages"
 DPKG = "/var/lib/dpkg"
@@ -96,7 +96,7 @@ class _Gathering:
         entry = self.tree.resolve(path).entry
         if entry is None or entry.kind is not Kind.FILE:
             return ""
-        if entry.size > LARGEST:
+        if entry.size > READ_MAX:
             self.findings.append(Finding(RULE, path, f"{entry.size} bytes: not read"))
             return ""
         self.layers.add(entry.layer)
@@ -198,7 +198,7 @@ def _rpm_sqlite(work: _Gathering, entry: Entry) -> None:
         work.findings.append(Finding(RULE, entry.path, f"{entry.size} bytes: not read"))
         return
     work.layers.add(entry.layer)
-    found = rpm_files(work.tree.read(entry.path))
+    found = rpm_files(work.tree.read(entry.path, LARGEST))
     if isinstance(found, str):
         work.findings.append(Finding(RULE, entry.path, found))
         return

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import sqlite3
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 RpmFile = tuple[str, str]  # package name, absolute path
 NAME, DIRINDEXES, BASENAMES, DIRNAMES = 1000, 1116, 1117, 1118
 MOST_ENTRIES = 1 << 16
+MOST_BYTES = 256 << 20  # of all headers and of all paths they name
+STEPS, MOST_STEPS = 100_000, 50_000_000  # of SQLite's machine; a large database takes a million
+PATH_MAX = 4096
 
 
 def rpm_files(database: bytes) -> list[RpmFile] | str:
@@ -24,12 +27,46 @@ def rpm_files(database: bytes) -> list[RpmFile] | str:
     connection = sqlite3.connect(":memory:")
     try:
         connection.deserialize(plain)
-        blobs = [row[0] for row in connection.execute("SELECT blob FROM Packages")]
-    except sqlite3.Error as error:
+        # A view in the table's place could count for ever, pages be shared by all rows.
+        connection.set_progress_handler(_Steps(), STEPS)
+        rows = connection.execute("SELECT blob FROM Packages")
+        return list(_files(row[0] for row in rows))
+    except (sqlite3.Error, OverflowError, MemoryError) as error:
         return f"cannot be read: {error}"
+    except _TooMuch:
+        return f"names more than {MOST_BYTES} bytes of files"
     finally:
         connection.close()
-    return [found for blob in blobs if isinstance(blob, bytes) for found in header_files(blob)]
+
+
+class _TooMuch(Exception):  # noqa: N818 - it does not leave this file
+    """More than a database of packages holds."""
+
+
+class _Steps:
+    """Ends a query (sqlite3_progress_handler) that takes too many steps."""
+
+    def __init__(self) -> None:
+        self.left = MOST_STEPS
+
+    def __call__(self) -> bool:
+        self.left -= STEPS
+        return self.left < 0
+
+
+def _files(blobs: Iterable[object]) -> Iterator[RpmFile]:
+    left = MOST_BYTES
+    for blob in blobs:
+        if not isinstance(blob, bytes):
+            continue
+        left -= len(blob)
+        for package, path in header_files(blob):
+            left -= len(path)
+            if left < 0:
+                raise _TooMuch
+            yield package, path
+        if left < 0:
+            raise _TooMuch
 
 
 def header_files(blob: bytes) -> Iterator[RpmFile]:
@@ -40,10 +77,13 @@ def header_files(blob: bytes) -> Iterator[RpmFile]:
         folders, names = _strings(data, index, DIRNAMES), _strings(data, index, BASENAMES)
         offset, count = index[DIRINDEXES]
         numbers = struct.unpack_from(f">{count}I", data, offset)
-        found = [(name[0], folders[n] + base) for n, base in zip(numbers, names, strict=True)]
+        if len(numbers) != len(names):
+            return
+        for number, base in zip(numbers, names, strict=True):
+            if len(folders[number]) <= PATH_MAX:
+                yield name[0], folders[number] + base
     except (KeyError, IndexError, ValueError, struct.error):
         return
-    yield from found
 
 
 def _index(blob: bytes) -> tuple[dict[int, tuple[int, int]], bytes]:

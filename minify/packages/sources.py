@@ -7,12 +7,14 @@ apk: the origin `o:` of a package, and /etc/apk/world (apk-world(5)).
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from minify.model import Kind
-from minify.packages.owners import APK, DPKG, LARGEST, dpkg_lists
-from minify.tree import Tree
+from minify.packages.owners import APK, DPKG, dpkg_lists
+from minify.tree import READ_MAX, Tree
 
 AUTOMATIC = "/var/lib/apt/extended_states"  # what apt installed because something else needs it
 WORLD = "/etc/apk/world"
@@ -42,7 +44,14 @@ class Sources:
         source = self.source.get(package)
         if source is None:
             return (package,)
-        return tuple(sorted(p for p, s in self.source.items() if s == source))
+        return self._built[source]
+
+    @cached_property
+    def _built(self) -> Mapping[str, tuple[str, ...]]:
+        built: dict[str, list[str]] = defaultdict(list)
+        for package in sorted(self.source):
+            built[self.source[package]].append(package)
+        return {source: tuple(packages) for source, packages in built.items()}
 
 
 def sources(tree: Tree) -> Sources:
@@ -109,6 +118,6 @@ def _paragraphs(tree: Tree, path: str) -> Iterator[dict[str, str]]:
 
 def _text(tree: Tree, path: str) -> str:
     entry = tree.resolve(path).entry
-    if entry is None or entry.kind is not Kind.FILE or entry.size > LARGEST:
+    if entry is None or entry.kind is not Kind.FILE or entry.size > READ_MAX:
         return ""
     return tree.read(path).decode("utf-8", "surrogateescape")

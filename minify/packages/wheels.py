@@ -6,10 +6,10 @@ An application's own modules may lie in such a folder too: only what a distribut
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
+from minify.jsontext import parse_json
 from minify.model import Kind
 from minify.tree import Tree
 
@@ -73,7 +73,7 @@ def _installed(tree: Tree, base: str, paths: Iterable[str]) -> bool:
 
 def _from_sources(text: bytes) -> bool:
     try:
-        document = json.loads(text)
+        document = parse_json(text)
         return "dir_info" in document and str(document["url"]).startswith("file:")
     except (ValueError, KeyError, TypeError, RecursionError):
         return False

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 from minify.model import KeepLevel, Verdict
 from minify.report import Report
 from minify.sizes import megabytes
-
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+from minify.terminal import plain
 
 
 def render(report: Report) -> bytes:
@@ -20,17 +17,12 @@ def render(report: Report) -> bytes:
         lines += ["", *(f"{place}  {digest}" for place, digest in outputs.items())]
     else:
         lines += ["", "nothing was tagged"]
-    return (_plain("\n".join(lines)) + "\n").encode("utf-8", "backslashreplace")
+    return (plain("\n".join(lines)) + "\n").encode("utf-8", "backslashreplace")
 
 
 def render_verdict(verdict: Verdict) -> str:
     """Render a verdict on its own."""
-    return _plain("\n".join(_verdict_lines(verdict))) + "\n"
-
-
-def _plain(text: str) -> str:
-    """Text without control characters: what a container wrote may not drive the terminal."""
-    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    return plain("\n".join(_verdict_lines(verdict))) + "\n"
 
 
 def _sizes(report: Report) -> list[str]:

@@ -24,7 +24,8 @@ RULE = "calls"
 LIMIT = 1 << 20
 LIBRARY = re.compile(
     r"(.*/(?:site-packages|dist-packages|node_modules|gems|vendor|vendor_ruby|pear)/"
-    r"(?:@[^/]+/)?[^/]+?)(?:\.py|\.rb|\.js)?(?:/.*)?"
+    r"(?:@[^/]+/)?[^/]+?)(?:\.py|\.rb|\.js)?(?:/.*)?",
+    re.DOTALL,
 )
 ASIDE = re.compile(r"/(?:tests?|specs?|docs?|examples?|tasks|generators|node_modules)/")
 # Libraries that name tools for their own developers, or for installing others.

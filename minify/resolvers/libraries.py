@@ -25,7 +25,7 @@ OPENS = re.compile(rb"\b(?:(?:C|Py)DLL|cdll|find_library|dlopen|ffi_lib|FFI|Fidd
 SONAME = re.compile(rb"['\"]((?:/[\w+./-]{1,200}/)?lib[\w+.-]{1,100}\.so(?:\.\d+)*)['\"]")
 # A name without `lib` and `.so`, as compilers take it.
 SHORT = re.compile(
-    rb"\b(?:find_library|ffi_lib|ffi\.load)\b[ \t]*[\[(]?[ \t]*['\"]([\w+.-]{1,100})['\"]"
+    rb"\b(?:find_library|ffi_lib|ffi\.load)\b[ \t]*+[\[(]?[ \t]*+['\"]([\w+.-]{1,100})['\"]"
 )
 FINDS = re.compile(rb"\bfind_library[ \t]*\(")
 LDCONFIG = "/sbin/ldconfig"  # as ctypes/util.py spells it

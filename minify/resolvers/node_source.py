@@ -7,10 +7,11 @@ parser would find: it works on minified, bundled, typed and broken source alike.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+from minify.jsontext import parse_json
 
 # require("x"), require.resolve("x"), import("x"), import "x", export/import ... from "x",
 # new Worker("x"), new URL("x", import.meta.url); minified: no spaces, any name for `require`.
@@ -41,8 +42,8 @@ def strings(text: bytes) -> frozenset[str]:
 def manifest(text: bytes) -> Mapping[str, Any] | None:
     """Read a package.json; None when it is not a JSON object."""
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
+        value = parse_json(text)
+    except ValueError:
         return None
     return value if isinstance(value, dict) else None
 

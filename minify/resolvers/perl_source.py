@@ -14,20 +14,23 @@ from dataclasses import dataclass, field
 
 POD = re.compile(rb"^=[a-zA-Z].*?(?:^=cut\b[^\n]*$|\Z)", re.MULTILINE | re.DOTALL)
 COMMENT = re.compile(rb"^[ \t]*#.*$", re.MULTILINE)
-NAME = rb"[A-Za-z_]\w*(?:(?:::|')[A-Za-z_]\w*)*"
+NAME = rb"[A-Za-z_]\w*(?:(?:::|')[A-Za-z_]\w*){0,30}"
 # use X; no X; require X; also in a string that is evaluated.
 LOAD = re.compile(rb"\b(?:use|no|require)\s+(" + NAME + rb")\s*(?=[;\s({'\"\[}]|\Z|->)")
 # The words after `use parent`, `use base`, `use if …,`, `use aliased`, `extends`, `with`.
 LISTED = re.compile(
-    rb"(?:\buse\s+(?:parent|base|if|aliased|autouse|Mojo::Base)\b|^\s*(?:extends|with)\s*\(?\s*"
-    rb"(?=['\"q]))([^;]*);",
+    rb"(?:\buse\s+(?:parent|base|if|aliased|autouse|Mojo::Base)\b"
+    rb"|^[ \t]*(?:extends|with)\s*+\(?\s*+"
+    rb"(?=['\"q]))([^;]{0,2000});",
     re.MULTILINE,
 )
 WORD = re.compile(rb"(?<![\w$@%&:>])" + NAME + rb"(?![\w(])")
 COMPUTED = re.compile(rb"(?<![\w$@%&:>])(" + NAME + rb")::[$@]?\{?\$\w")
-FILE = re.compile(rb"\b(?:require|do)\s*\(?\s*(?:\"([^\"\n]+)\"|'([^'\n]+)')")
-FOLDER = re.compile(rb"\b(?:use\s+lib|unshift\s*\(?\s*@INC|push\s*\(?\s*@INC)\b([^;]*);")
-QUOTED = re.compile(rb"\"([^\"\n]+)\"|'([^'\n]+)'|qw\s*(?:\(([^)]*)\)|/([^/]*)/|\{([^}]*)\})")
+FILE = re.compile(rb"\b(?:require|do)\s*+\(?\s*+(?:\"([^\"\n]+)\"|'([^'\n]+)')")
+FOLDER = re.compile(rb"\b(?:use\s+lib|unshift\s*+\(?\s*+@INC|push\s*+\(?\s*+@INC)\b([^;]{0,2000});")
+QUOTED = re.compile(
+    rb"\"([^\"\n]+)\"|'([^'\n]+)'|qw\s*(?:\(([^)]{0,999})\)|/([^/]{0,999})/|\{([^}]{0,999})\})"
+)
 NAMED_CHARACTER = re.compile(rb"\\N\{(?!U\+)[A-Za-z]")
 # A scalar or a call that stands for the script's own folder, at the start of a path.
 HERE = re.compile(r"^(?:\$(?:\{)?(?:FindBin::)?(?:Real)?Bin\}?|\$Bin|\$FindBin::RealBin)(?=/|$)")

@@ -27,9 +27,10 @@ CONFIGURATION = ("/etc/php", "/usr/local/etc/php", "/usr/local/etc/php-fpm.d", "
 CONFIGURATION_FILES = ("/etc/php.ini", "/etc/php-fpm.conf", "/usr/local/etc/php-fpm.conf",
                        "/usr/local/etc/pear.conf")  # fmt: skip
 INTERPRETER = re.compile(r"(lib)?(php|php-fpm|php-cgi|phpdbg|mod_php)[-\d.]*(\.so)?")
+STARS = re.compile(r"\*{2,}")
 ALPINE = re.compile(r"php\d+")
 # PHP_EXTENSION_DIR as compiled in: an absolute path of plain characters.
-COMPILED_DIR = re.compile(rb"/(?:usr|opt|lib)[\w/.+-]*/(?:php|extensions|modules)[\w/.+-]*")
+COMPILED_DIR = re.compile(rb"/(?:usr|opt|lib)[\w/.+-]{0,200}/(?:php|extensions|modules)[\w/.+-]*")
 ZONES = "/usr/share/zoneinfo"
 APP = Bounds(files=40_000, size=512 * 1024 * 1024)
 SMALL = Bounds(files=2_000, size=64 * 1024 * 1024)
@@ -247,9 +248,9 @@ def _matches(scene: Scene, pattern: str) -> list[str]:
     real = scene.tree.real(head or "/")
     if real is None or is_shared(scene.tree, real):
         return []
-    rule = glob_regex(pattern)
+    rule = glob_regex(STARS.sub("*", pattern))
     found = []
-    for entry in scene.tree.walk(real):
+    for entry in scene.tree.search(real):
         shown = head + entry.path[len(real) :]
         if entry.kind is Kind.FILE and rule.fullmatch(shown):
             found.append(shown)

@@ -6,14 +6,17 @@ A part of a path that no constant explains is `*`, so "lang/$code.php" becomes a
 from __future__ import annotations
 
 import posixpath
+import re
 from dataclasses import dataclass, field
 
+from minify import syntax
 from minify.syntax import Node, parse, text, walk
 
 INCLUDES = frozenset({"include_expression", "include_once_expression", "require_expression",
                       "require_once_expression"})  # fmt: skip
 ANY = "*"
 MOST = 8
+LONGEST = 4096  # PATH_MAX; constants made of constants would double without end
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,8 @@ def _learn(node: Node, names: _Names) -> None:
     """Remember `define('X', …)`, `const X = …` and `$x = …` of constant strings."""
     parts = node.named_children
     if node.type in ("assignment_expression", "const_element") and len(parts) == 2:
-        key, value = text(parts[0]), parts[1]
-    elif node.type == "function_call_expression" and text(parts[0]).lower() == "define":
+        key, value = syntax.name(parts[0]), parts[1]
+    elif node.type == "function_call_expression" and syntax.name(parts[0]).lower() == "define":
         arguments = _arguments(node)
         if len(arguments) < 2:
             return
@@ -109,13 +112,15 @@ def _joined(parts: list[Node], names: _Names, depth: int) -> tuple[str, ...]:
     values: tuple[str, ...] = ("",)
     for part in parts:
         more = _value(part, names, depth + 1)
-        values = tuple(a + b for a in values for b in more)[:MOST]
+        if max(map(len, values), default=0) >= LONGEST:
+            break
+        values = tuple((a + b)[:LONGEST] for a in values for b in more)[:MOST]
     return values
 
 
 def _call(node: Node, names: _Names, depth: int) -> tuple[str, ...]:
     arguments = _arguments(node)
-    name = text(node.named_children[0]).lower().lstrip("\\")
+    name = syntax.name(node.named_children[0]).lower().lstrip("\\")
     if not arguments:
         return (ANY,)
     values = _value(arguments[0], names, depth + 1)
@@ -124,7 +129,7 @@ def _call(node: Node, names: _Names, depth: int) -> tuple[str, ...]:
     if name != "dirname":
         return (ANY,)
     levels = text(arguments[1]) if len(arguments) > 1 else "1"
-    for _ in range(min(int(levels), 20) if levels.isdigit() else 1):
+    for _ in range(min(int(levels), 20) if re.fullmatch("[0-9]{1,4}", levels) else 1):
         values = tuple(posixpath.dirname(v) for v in values)
     return values
 

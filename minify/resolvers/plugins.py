@@ -42,7 +42,7 @@ OPENERS = (b"dlopen", b"dlmopen", b"g_module_open")  # lt_dlopen, uv_dlopen … 
 ICONV = b"iconv_open\0"  # may be the end of another name: linkers merge common ends
 _SONAME = re.compile(rb"\0([\w+.@/-]{1,250}\.so(?:\.\d+)*)(?=\0)")
 _END = re.compile(rb"\.so[.\0]")
-_BRACES = re.compile(r"\{([^{}]*,[^{}]*)\}")
+_BRACES = re.compile(r"\{([^{},]*,[^{}]*)\}")
 LIBC = ("libc.so.6", "libc-2.*.so", "ld-linux*", "ld-2.*.so")
 
 

@@ -17,7 +17,8 @@ LIMIT = 4 * 1024 * 1024  # bytes; larger "source" is data
 MODULE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
 NAMED = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)(?::[\w.]+(?:\(\))?)?")
 LINE = re.compile(
-    rb"\b(?:from[ \t]+(\.*[\w.]*)[ \t]*import\b[ \t]*(\([^)]*\)|(?:[^\n#;\\]|\\\r?\n)+)"
+    rb"\b(?:from[ \t]+(\.*+(?:\w[\w.]*)?)[ \t]*import\b[ \t]*"
+    rb"(\((?:[^()#]+|#[^\n]{0,300})*+\)|(?:[^\n#;\\]|\\\r?\n)+)"
     rb"|import[ \t]+((?:[^\n#;\\]|\\\r?\n)+))"
 )
 BLOCK = re.compile(
@@ -81,7 +82,7 @@ def _statements(text: bytes) -> Iterator[re.Match[bytes]]:
     """Every match of LINE: only lines with the word are looked at, which are one in thirty."""
     at = 0
     while (word := text.find(b"import", at)) >= 0:
-        match = LINE.search(text, max(at, text.rfind(b"\n", 0, word) + 1))
+        match = LINE.search(text, max(at, text.rfind(b"\n", at, word) + 1))
         if match is None:
             return
         yield match
@@ -156,7 +157,7 @@ def words(binary: bytes) -> Source:
 
 
 # Marshalled short ASCII strings (Python/marshal.c): a type byte, a length byte, the characters.
-MARSHALLED = re.compile(rb"(?=[zZ\xfa\xda]([\x01-\x7f])([A-Za-z_][A-Za-z0-9_.]*))")
+MARSHALLED = re.compile(rb"(?=[zZ\xfa\xda]([\x01-\x7f])([A-Za-z_][A-Za-z0-9_.]{0,126}))")
 
 
 def names_in_bytecode(binary: bytes) -> Source:

@@ -24,7 +24,7 @@ from minify.resolvers.python_work import BINARY_LIMIT, RULE, Work, need
 
 SETTINGS = (".ini", ".cfg", ".conf", ".toml", ".yaml", ".yml", ".json")
 SETTINGS_LIMIT = 256 * 1024
-DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+(?::\w+)?")
+DOTTED = re.compile(r"\b[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+(?::\w+)?")
 
 
 def own(work: Work, entry: Entry) -> Iterator[Need | Finding]:

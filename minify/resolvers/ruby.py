@@ -31,6 +31,7 @@ from minify.tree import glob_regex
 RULE = "ruby"
 SOURCE = (".rb", ".ru", ".rake", ".gemspec", ".builder", ".jbuilder")
 NAMED = frozenset({"Gemfile", "Rakefile", "Capfile", "Guardfile"})
+STARS = re.compile(r"\*{2,}")
 INTERPRETER = re.compile(r"ruby[\d.]*|libruby[-\d.]*\.so[\d.]*")
 LOGS = (".out", ".log")
 SHELVES = frozenset({"/var/www", "/srv/www", "/usr/share/rubygems-integration"})
@@ -303,7 +304,8 @@ def _path(here: Here, path: str) -> list[str]:
     real = tree.real(posixpath.dirname(path.partition("*")[0]) or "/")
     if real is None or is_shared(tree, real):
         return []
+    path = STARS.sub("*", path)
     rules = [glob_regex(path), glob_regex(f"{path}.rb")]
-    below = [e.path for e in tree.walk(real) if e.kind is Kind.FILE]
+    below = [e.path for e in tree.search(real) if e.kind is Kind.FILE]
     found = [p for p in below if any(rule.fullmatch(p) for rule in rules)]
     return found if len(found) <= MOST_MATCHES else []

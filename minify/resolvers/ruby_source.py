@@ -11,23 +11,29 @@ import re
 from dataclasses import dataclass, field
 
 from minify.resolvers.ruby_data import TOOLS
-from minify.syntax import Node, parse, text, walk
+from minify.syntax import Node, name, parse, text, walk
 
 ANY = "*"
 MOST = 6
+LONGEST = 4096  # PATH_MAX; constants made of constants would double without end
 # A word that loads something, at a place where a call can stand; and its plain, constant form.
 WORD = re.compile(rb"(?<![\w.:@$\"'])(require_relative|require|load|autoload)\b(?!\s*[=:,.)\]}])")
 PLAIN = re.compile(
     rb"(?:\.|(?<![\w:@$\"']))(require_relative|require|load|autoload)[ \t(]+"
     rb"(?::\w+,\s*|['\"][\w:]+['\"],\s*)?(?:\"([^\"#\\\n]+)\"|'([^'\\\n]+)')"
 )
-GEM = re.compile(rb"^\s*gem[ (]+['\"]([\w.-]+)['\"]", re.MULTILINE)
-DEPENDENCY = re.compile(rb"add_(?:runtime_)?dependency\s*\(?\s*(?:%q<([^>]+)>|['\"]([^'\"]+)['\"])")
-DEVELOPMENT = re.compile(rb"add_development_dependency\s*\(?\s*(?:%q<([^>]+)>|['\"]([^'\"]+)['\"])")
-EXECUTABLES = re.compile(rb"\.executables\s*=\s*\[([^\]]*)\]")
+GEM = re.compile(rb"^[ \t]*gem[ (]+['\"]([\w.-]+)['\"]", re.MULTILINE)
+DEPENDENCY = re.compile(
+    rb"add_(?:runtime_)?dependency\s*+\(?\s*+(?:%q<([^>\n]{1,200})>|['\"]([^'\"]+)['\"])"
+)
+DEVELOPMENT = re.compile(
+    rb"add_development_dependency\s*+\(?\s*+(?:%q<([^>\n]{1,200})>|['\"]([^'\"]+)['\"])"
+)
+EXECUTABLES = re.compile(rb"\.executables\s*=\s*\[([^\[\]]*)\]")
 QUOTED = re.compile(rb"['\"]([\w.-]+)['\"]")
-COMMENT = re.compile(rb"^\s*#.*$", re.MULTILINE)
+COMMENT = re.compile(rb"^[ \t]*#.*$", re.MULTILINE)
 OUTER = re.compile(rb"^(?:require|require_relative|autoload|Gem\.autoload)\b.*$", re.MULTILINE)
+PATHS = ("$:", "$LOAD_PATH")
 PATH_WORDS = (b"__dir__", b"__FILE__", b"File.join", b"expand_path")
 
 
@@ -61,7 +67,7 @@ def read_requires(source: bytes, path: str) -> Requires:
 def outer(source: bytes, own: str) -> bytes:
     """The lines of a file that load something at once (they are not indented), or of its own."""
     named = rf"(?:require|autoload)\b.*['\"]{re.escape(own)}/.*"
-    inside = rf"^\s+(?:require_relative\b.*|{named})$".encode()
+    inside = rf"^[ \t]+(?:require_relative\b.*|{named})$".encode()
     within = re.findall(inside, source, re.MULTILINE) if own != "rubygems" else []
     return b"\n".join((*OUTER.findall(source), *within))
 
@@ -90,19 +96,19 @@ def _parsed(source: bytes, path: str, found: Requires) -> None:
             key, value = node.named_children
             values = tuple(v for v in evaluate(value, path, names) if v != ANY)
             if values:
-                names[text(key)] = (*names.get(text(key), ()), *values)[:MOST]
+                names[name(key)] = (*names.get(name(key), ()), *values)[:MOST]
     for node in nodes:
         if node.type == "call":
             _call(node, path, names, found)
-        elif node.type == "binary" and text(node).startswith(("$:", "$LOAD_PATH")):
+        elif node.type == "binary" and name(next(iter(node.children), None)) in PATHS:
             found.folders |= _folders(list(node.named_children[-1:]), path, names)
 
 
 def _call(node: Node, path: str, names: dict[str, tuple[str, ...]], found: Requires) -> None:
-    method = text(node.child_by_field_name("method"))
-    receiver = text(node.child_by_field_name("receiver"))
+    method = name(node.child_by_field_name("method"))
+    receiver = name(node.child_by_field_name("receiver"))
     arguments = _arguments(node)
-    if receiver in ("$:", "$LOAD_PATH") and method in ("unshift", "push", "prepend", "<<"):
+    if receiver in PATHS and method in ("unshift", "push", "prepend", "<<"):
         found.folders |= _folders(arguments, path, names)
     if method not in LOADERS or receiver not in ("", "Kernel", "Object") or not arguments:
         return
@@ -135,7 +141,7 @@ def evaluate(
     if kind == "interpolation" and parts:
         return evaluate(parts[0], path, names, depth + 1)
     if kind in ("identifier", "constant", "instance_variable", "global_variable"):
-        return _name(text(node), path, names)
+        return _name(name(node), path, names)
     if kind == "binary" and any(c.type == "+" for c in node.children):
         return _joined(list(parts), path, names, depth)
     if kind == "parenthesized_statements" and len(parts) == 1:
@@ -143,10 +149,10 @@ def evaluate(
     return _file_call(node, path, names, depth) if kind == "call" else (ANY,)
 
 
-def _name(name: str, path: str, names: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
-    if name == "__dir__":
+def _name(word: str, path: str, names: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
+    if word == "__dir__":
         return (posixpath.dirname(path),)
-    return (path,) if name in ("__FILE__", "$0") else names.get(name, (ANY,))
+    return (path,) if word in ("__FILE__", "$0") else names.get(word, (ANY,))
 
 
 def _joined(
@@ -155,7 +161,9 @@ def _joined(
     values: tuple[str, ...] = ("",)
     for part in parts:
         more = evaluate(part, path, names, depth + 1)
-        values = tuple(a + b for a in values for b in more)[:MOST]
+        if max(map(len, values), default=0) >= LONGEST:
+            break
+        values = tuple((a + b)[:LONGEST] for a in values for b in more)[:MOST]
     return values
 
 
@@ -163,7 +171,7 @@ def _file_call(
     node: Node, path: str, names: dict[str, tuple[str, ...]], depth: int
 ) -> tuple[str, ...]:
     """`File.join`, `File.expand_path`, `File.dirname`, `Pathname#join` and their like."""
-    method = text(node.child_by_field_name("method"))
+    method = name(node.child_by_field_name("method"))
     arguments = [evaluate(a, path, names, depth + 1) for a in _arguments(node)]
     receiver = node.child_by_field_name("receiver")
     first = [a[0] for a in arguments if a]
@@ -172,7 +180,7 @@ def _file_call(
     if method == "dirname" and first:
         return (posixpath.dirname(first[0]),)
     if method in ("join", "expand_path", "absolute_path", "realpath") and first:
-        if text(receiver) not in ("File", "Pathname", "::File"):
+        if name(receiver) not in ("File", "Pathname", "::File"):
             base = evaluate(receiver, path, names, depth + 1)[0] if receiver is not None else ANY
             first = [base, *first] if method == "join" else [*first, base]
         if method == "join":
@@ -195,7 +203,7 @@ def dependencies(gemspec: bytes) -> frozenset[str]:
 def executables(gemspec: bytes) -> frozenset[str]:
     """The names of the commands that a gemspec says the gem brings."""
     lists = b" ".join(EXECUTABLES.findall(gemspec))
-    return frozenset(name.decode("latin-1") for name in QUOTED.findall(lists))
+    return frozenset(word.decode("latin-1") for word in QUOTED.findall(lists))
 
 
 def is_vendor(root: str | None) -> bool:

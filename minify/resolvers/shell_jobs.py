@@ -6,10 +6,10 @@ is run while an image is observed for a few seconds: the job of the night is see
 
 from __future__ import annotations
 
-import json
 import posixpath
 import re
 
+from minify.jsontext import parse_json
 from minify.model import Entry
 from minify.resolvers import Scene
 from minify.resolvers.shell_data import NODE_STARTERS
@@ -24,7 +24,7 @@ PACKAGE = re.compile(r"(?!.*/node_modules/|/usr/share/nodejs/).*/package\.json")
 
 _TIMES = re.compile(rb"^[ \t]*(?:@\w+|(?:[\d*/,a-zA-Z?~-]+[ \t]+){4}[\d*/,a-zA-Z?~-]+)[ \t]+(.+)$",
                     re.MULTILINE)  # fmt: skip
-_PARTS = re.compile(rb"^[^#\n]*\brun-parts\b[^\n/]*(/[\w./-]+)", re.MULTILINE)
+_PARTS = re.compile(rb"^[^#\n]*?\brun-parts\b[^\n/]{0,200}(/[\w./-]+)", re.MULTILINE)
 _PART = re.compile(r"[\w-]+")
 _USER = re.compile(rb"^\S+[ \t]+")
 _COMMAND = re.compile(rb"^[ \t]*command[ \t]*=[ \t]*(.+(?:\n[ \t]+\S.*)*)", re.MULTILINE)
@@ -101,8 +101,8 @@ def jobs(path: str, text: bytes) -> bytes:
 
 def _scripts(text: bytes) -> list[bytes]:
     try:
-        package = json.loads(text)
-    except (ValueError, RecursionError):
+        package = parse_json(text)
+    except ValueError:
         return []
     scripts = package.get("scripts") if isinstance(package, dict) else None
     if not isinstance(scripts, dict):

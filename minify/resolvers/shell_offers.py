@@ -10,7 +10,10 @@ from __future__ import annotations
 import re
 
 # `exec "$@"`, also behind a program that changes the user.
-RUNS_ARGUMENTS = re.compile(rb'\bexec[ \t][^#\n]*"\$@"|(?:^|[;)&|{])[ \t]*"\$@"', re.M)
+ARGUMENTS = b'"$@"'
+EXEC = re.compile(rb"\bexec[ \t]")
+ALONE = re.compile(rb'(?:^|[;)&|{])[ \t]*"\$@"', re.M)
+PARTS = re.compile(rb"[#\n]")
 COMMENT = re.compile(rb"^[ \t]*#.*$", re.M)
 _WORD = rb"""["']?[\w./-]+["']?"""
 # A branch of a `case`, and a test of the first argument.
@@ -19,7 +22,7 @@ LABEL = re.compile(
 )
 FIRST = re.compile(rb"""["']?\$\{?1(?::-)?\}?["']?[ \t]*==?[ \t]*(""" + _WORD + rb")")
 # A directory of scripts, run or sourced one after another.
-FOLDER = re.compile(rb"/[\w./-]+\.d/")
+PATH = re.compile(rb"/[\w./-]*+")
 SCRIPTS = re.compile(rb"\*\.sh\b")
 LOGIN = re.compile(
     rb"\b(?:ba|da|a|k|z)?sh[ \t]+(?:-[a-km-z]*l[a-z]*|--login)\b"
@@ -41,16 +44,27 @@ BASICS = (
 def offered(text: bytes) -> tuple[str, ...]:
     """Words that a script compares its arguments with, where it runs them; commands among them."""
     text = COMMENT.sub(b"", text)
-    if not RUNS_ARGUMENTS.search(text):
+    if not _runs_arguments(text):
         return ()
     labels = [word for label in LABEL.findall(text) for word in label.split(b"|")]
     found = {word.strip(b" \t\"'").decode("latin-1") for word in (*labels, *FIRST.findall(text))}
     return tuple(sorted(found))
 
 
+def _runs_arguments(text: bytes) -> bool:
+    """Whether arguments are run, also by `exec` with other words between, but for a comment."""
+    if ARGUMENTS not in text:
+        return False
+    if ALONE.search(text):
+        return True
+    firsts = ((part, EXEC.search(part)) for part in PARTS.split(text))
+    return any(found and part.find(ARGUMENTS, found.end()) > 0 for part, found in firsts)
+
+
 def runs_mounted(text: bytes) -> bool:
     """Whether a script runs the scripts in a directory, so that somebody may mount another."""
-    return FOLDER.search(text) is not None and SCRIPTS.search(text) is not None
+    folders = any(path.find(b".d/", 2) > 0 for path in PATH.findall(text))
+    return folders and SCRIPTS.search(text) is not None
 
 
 def logs_in(text: bytes) -> bool:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from minify.syntax import Node, parse, text, walk
 
 MOST = 8  # values followed per word
+LONGEST = 16 << 10  # variables made of variables would double without end
 DEPTH = 24  # nesting of expansions followed
 
 
@@ -137,7 +138,9 @@ def _joined(parts: list[Node], names: Names, depth: int) -> tuple[str, ...]:
     values: tuple[str, ...] = ("",)
     for part in parts:
         more = evaluate(part, names, depth + 1) if part.type not in PLAIN else (text(part),)
-        values = tuple(a + b for a in values for b in more)[:MOST]
+        if max(map(len, values), default=0) >= LONGEST:
+            break
+        values = tuple((a + b)[:LONGEST] for a in values for b in more)[:MOST]
     return values
 
 

@@ -105,9 +105,11 @@ def _glob(reading: Reading, pattern: str) -> list[str]:
     real = reading.scene.tree.real(head or "/")
     if real is None or real in ("/", "/usr", "/proc", "/sys"):
         return []
+    if pattern.count("**") > 1:
+        return []
     rule = glob_regex(posixpath.normpath(pattern))
     found, size = [], 0
-    for entry in reading.scene.tree.walk(real):
+    for entry in reading.scene.tree.search(real):
         shown = head.rstrip("/") + entry.path[len(real) :]
         if rule.fullmatch(shown):
             found.append(shown)

@@ -10,6 +10,7 @@ import errno
 import os
 import stat
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -19,8 +20,34 @@ from minify.tree import MAX_LINKS
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 OPEN_DIRS = 64
+DEPTH_MAX = 512
 
 Parts = tuple[bytes, ...]
+
+
+@dataclass
+class _Below:
+    """Folders by their parents, so that those below one are found without looking at all others."""
+
+    children: dict[Parts, set[Parts]] = field(default_factory=dict)
+
+    def add(self, path: Parts) -> None:
+        """Note a folder, and so those it lies in."""
+        while path:
+            known = self.children.setdefault(path[:-1], set())
+            if path in known:
+                return
+            known.add(path)
+            path = path[:-1]
+
+    def take(self, path: Parts) -> Iterator[Parts]:
+        """Yield and forget a folder and all below it."""
+        self.children.get(path[:-1], set()).discard(path)
+        todo = [path]
+        while todo:
+            at = todo.pop()
+            yield at
+            todo.extend(self.children.pop(at, ()))
 
 
 @dataclass
@@ -34,6 +61,7 @@ class Confined:
     make: bool = True
     root: int = -1
     made: set[Parts] = field(default_factory=set)
+    _below: _Below = field(default_factory=_Below)
     _open: OrderedDict[Parts, int] = field(default_factory=OrderedDict)
 
     def __enter__(self) -> Confined:
@@ -74,6 +102,8 @@ class Confined:
             found = self._step(fd, (*at, name))
             if isinstance(found, int):
                 fd, at = found, (*at, name)
+                if len(at) > DEPTH_MAX:  # by symlinks, each to the end of what the last one made
+                    raise EngineError(f"a layer nests too deep: {shown(b'/'.join(parts))}")
                 continue
             links += 1
             if links > MAX_LINKS:
@@ -96,6 +126,7 @@ class Confined:
             os.mkdir(name, 0o755, dir_fd=parent)
             os.chmod(name, 0o755, dir_fd=parent)
             self.made.add(path)
+            self.note(path)
             fd = os.open(name, FOLDER, dir_fd=parent)
         except OSError as error:
             if error.errno not in (errno.ELOOP, errno.ENOTDIR):
@@ -113,21 +144,26 @@ class Confined:
                     os.close(self._open.pop(old))
         return fd
 
+    def note(self, path: Parts) -> None:
+        """Remember a folder that is there, so that `remove` can tell what went with it."""
+        self._below.add(path)
+
     def forget(self, path: Parts) -> None:
         """Close the descriptors of a folder and of all below it."""
         for known in [k for k in self._open if k[: len(path)] == path]:
             os.close(self._open.pop(known))
-        self.made = {k for k in self.made if k[: len(path)] != path} if path else self.made
 
-    def remove(self, parent: int, path: Parts) -> bool:
-        """Remove a name and all below it; returns whether it was a folder."""
+    def remove(self, parent: int, path: Parts) -> tuple[Parts, ...]:
+        """Remove a name and all below it; returns the folders that are gone, as far as noted."""
         if not stat.S_ISDIR(os.stat(path[-1], dir_fd=parent, follow_symlinks=False).st_mode):
             os.unlink(path[-1], dir_fd=parent)
-            return False
+            return ()
         self.forget(path)
         if not remove(os.fsdecode(path[-1]), dir_fd=parent):
             raise EngineError(f"cannot replace a folder of a layer: {shown(path[-1])}")
-        return True
+        gone = tuple(self._below.take(path))
+        self.made.difference_update(gone)
+        return gone
 
 
 def shown(name: bytes) -> str:

@@ -166,6 +166,7 @@ def _directory(work: _Work, parent: int, path: Parts, member: Member) -> None:
     finally:
         os.close(fd)
     work.to.made.discard(path)
+    work.to.note(path)
     work.times[path] = member.mtime * 10**9
 
 
@@ -174,8 +175,8 @@ def _other(work: _Work, parent: int, path: Parts, member: Member) -> None:
         _make(work, parent, path, member)
     except FileExistsError:
         # The later entry of a name counts.
-        if work.to.remove(parent, path):
-            work.times = {k: v for k, v in work.times.items() if k[: len(path)] != path}
+        for gone in work.to.remove(parent, path):
+            work.times.pop(gone, None)
         _make(work, parent, path, member)
 
 
