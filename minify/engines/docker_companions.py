@@ -21,6 +21,7 @@ READY = 120.0  # seconds a companion may take
 LOOK = 0.1
 STALE = "1h"  # age after which an unused network is a killed run's
 LOG_TAIL = 12
+PIDS = 4096  # no companion takes the machine's processes
 
 
 @contextlib.contextmanager
@@ -68,6 +69,8 @@ def _create(client: Any, companion: Companion, network: str, labels: dict[str, s
         or None,
         tmpfs={m.target: "" for m in companion.mounts if not m.source} or None,
         network_mode=network,
+        pids_limit=PIDS,
+        log_config={"Type": "json-file", "Config": {"max-size": "16m", "max-file": "1"}},
     )
     made = client.create_container(
         image=companion.image,

@@ -121,7 +121,7 @@ def test_rootless(tmp_path_factory: pytest.TempPathFactory) -> None:
     assert log[0] == "1000"
     assert log[2:4] == ["1000:1000:640", "3:4:644"]
     assert "new" in log and "old" not in log
-    assert log[-1] == "1"
+    assert "1" in log[-2:]  # what ls complained about is of another stream, and may come last
     assert seen["inside"] == "0\n"
     assert seen["fanotify"] == [None, 3]  # not permitted, and said so
     if seen["way"] != "copy":
