@@ -7,7 +7,7 @@ errors gives a tree with error nodes, and `Source.broken` says so.
 from __future__ import annotations
 
 import importlib
-import time
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -15,9 +15,9 @@ from typing import Any, Protocol
 LIMIT = 4 * 1024 * 1024  # bytes; larger "source" is data or generated, and costs too much to walk
 
 NAME_MAX = 256  # bytes
-ALWAYS = 8 << 10  # bytes that are parsed whatever they are
-SECONDS = 1.0  # of the processor; a megabyte of ordinary source takes one
-PIECE = 64 << 10
+# What tree-sitter's grammars need time for that is quadratic: a longer text is given up as broken.
+ENDLESS = {"bash": tuple(map(re.compile, (rb"(?<![|])[|](?![|])", rb"<<", rb"=[(]")))}
+CHAINED = 3000  # times; a second
 
 # Language: grammar module and the name of its function.
 GRAMMARS = {
@@ -75,29 +75,10 @@ def parse(language: str, text: bytes) -> Source:
     sitter: Any = importlib.import_module("tree_sitter")
     module, function = GRAMMARS[language]
     grammar = sitter.Language(getattr(importlib.import_module(module), function)())
-    if len(text) > ALWAYS and _endless(sitter.Parser(grammar), text):
+    if any(len(rule.findall(text)) > CHAINED for rule in ENDLESS.get(language, ())):
         return Source(sitter.Parser(grammar).parse(b"").root_node, broken=True)
     root = sitter.Parser(grammar).parse(text).root_node
     return Source(root, bool(root.has_error))
-
-
-def _endless(parser: Any, text: bytes) -> bool:
-    """Whether parsing takes absurdly long: a pipeline of ten thousand commands, quadratic there.
-
-    Only text that is read piece by piece can be given up, and its nodes are slow to read: so it is
-    parsed once more.
-    """
-    end = time.process_time() + SECONDS
-    try:
-        parser.parse(
-            lambda at, _point: text[at : at + PIECE],
-            progress_callback=lambda _at, _error: time.process_time() > end,
-        )
-    except ValueError:
-        return True
-    except TypeError:  # before tree-sitter 0.25
-        return False
-    return False
 
 
 def walk(root: Node) -> Iterator[Node]:

@@ -22,16 +22,14 @@ MACHINES = {
 }
 
 
-def profile(machine: str, release: str, capabilities: tuple[str, ...]) -> dict[str, Any] | None:
+def profile(machine: str, release: str, capabilities: tuple[str, ...]) -> dict[str, Any]:
     """Make the `linux.seccomp` of a runtime specification (OCI runtime-spec, config-linux.md).
 
-    `machine` and `release` are uname(2)'s. None for a machine whose architectures are unknown here:
-    then nothing is filtered.
+    `machine` and `release` are uname(2)'s. A machine that is unknown here gets what all have, for
+    the architecture the runtime itself is of and no other.
     """
-    if machine not in MACHINES:
-        return None
     rules = json.loads(importlib.resources.files(__package__).joinpath("seccomp.json").read_text())
-    family, architectures = MACHINES[machine]
+    family, architectures = MACHINES.get(machine, ("", ()))
     names = set(rules["allow"]) | set(rules["architecture"].get(family, ()))
     for version, calls in rules["kernel"].items():
         if _version(release) >= _version(version):
@@ -43,7 +41,7 @@ def profile(machine: str, release: str, capabilities: tuple[str, ...]) -> dict[s
     return {
         "defaultAction": ERRNO,
         "defaultErrnoRet": EPERM,
-        "architectures": list(architectures),
+        **({"architectures": list(architectures)} if architectures else {}),
         "syscalls": [_allow(sorted(names)), *_by_argument(rules), *conditional],
     }
 
@@ -53,8 +51,6 @@ def _by_argument(rules: dict[str, Any]) -> list[dict[str, Any]]:
     for name, rule in rules["equal"].items():
         for value in rule["values"]:
             made.append(_allow([name], rule["argument"], value, "SCMP_CMP_EQ"))
-    for name, rule in rules["not_equal"].items():
-        made.append(_allow([name], rule["argument"], rule["value"], "SCMP_CMP_NE"))
     return made
 
 

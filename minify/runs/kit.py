@@ -7,8 +7,11 @@ the host's architecture; whether that fits the image is the caller's business.
 
 from __future__ import annotations
 
+import contextlib
+import filecmp
 import hashlib
 import os
+import secrets
 import shutil
 import stat
 import tempfile
@@ -22,6 +25,7 @@ from minify.elf.loader import World, closure, facts_of
 from minify.errors import Unsupported
 from minify.model import Entry, Kind
 from minify.run import program, run
+from minify.steps import step
 from minify.tree import Tree
 from minify.workspace import make_private
 
@@ -132,6 +136,10 @@ def prepare_kit(cache_dir: Path) -> Kit:
     files, loaded = _files(world, programs)
     key = _key(files)
     done = cache_dir / f"{key}"
+    if done.is_dir() and not _sound(files, done):
+        with step("Checking the tracing kit") as checking:
+            checking.warn(f"the tracing kit in {done} was damaged: it is made again")
+        _remove(done)
     if not done.is_dir():
         _assemble(files, done)
     text = run([programs["strace"], "-V"], timeout=30).stdout
@@ -171,6 +179,22 @@ def _key(files: Mapping[str, str]) -> str:
         info = os.stat(path)
         digest.update(f"{name}\0{path}\0{info.st_size}\0{info.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:16]
+
+
+def _sound(files: Mapping[str, str], done: Path) -> bool:
+    """Whether a kit still is what it was copied from: a few megabytes, both mostly in memory."""
+    try:
+        return all(filecmp.cmp(path, done / name, shallow=False) for name, path in files.items())
+    except OSError:
+        return False
+
+
+def _remove(done: Path) -> None:
+    """Take a kit away at once: another run may be making a new one of the same name."""
+    doomed = done.with_name(f"{done.name}.{secrets.token_hex(4)}.damaged")
+    with contextlib.suppress(OSError):
+        done.rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
 
 
 def _assemble(files: Mapping[str, str], done: Path) -> None:

@@ -9,6 +9,7 @@
     HOME/layers/locks/HEX          held shared by who uses the layer, exclusively by who writes it
     HOME/images/HEX.json           the configuration of an image we made (HEX: its digest)
     HOME/fetched/HEX.json          of one that can be had again from where it came
+    HOME/*/HEX.sum                 what the file beside it was when it was written
     HOME/pulls/                    layouts of pulls under way, or to be resumed
     HOME/names.json                what a name stands for
 
@@ -26,6 +27,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -39,6 +41,7 @@ from minify.errors import BuildError, EngineError, MinifyError
 from minify.images.limits import DEFAULT, Limits
 from minify.images.span import Span
 from minify.run import run
+from minify.steps import step
 from minify.store.extract import unpack
 from minify.workspace import make_private, write_document
 
@@ -227,14 +230,23 @@ class Store:
     def add_image(self, digest: str, config: str, *, kind: str = SAVED) -> None:
         """Remember an image's configuration under its digest; `kind` is SAVED or FETCHED."""
         self._owing = self._owing or (kind == FETCHED and bool(self._fresh))
-        write_document(self._folder(kind) / f"{hex_of(digest)}.json", config, private=True)
+        place = self._folder(kind) / f"{hex_of(digest)}.json"
+        # In canonical form its digest is not the image's: its own is kept beside it.
+        write_document(
+            place.with_suffix(".sum"), _sum(config.encode("utf-8", "surrogateescape")), private=True
+        )
+        write_document(place, config, private=True)
 
     def image(self, digest: str) -> str | None:
         """The configuration of a remembered image."""
         for kind in (SAVED, FETCHED):
+            path = self.home / kind / f"{hex_of(digest)}.json"
             with contextlib.suppress(OSError):
-                path = self.home / kind / f"{hex_of(digest)}.json"
-                return path.read_text(encoding="utf-8", errors="surrogateescape")
+                data = path.read_bytes()
+                if _intact(path, data):
+                    return data.decode("utf-8", "surrogateescape")
+                with step("Checking the layer store") as checking:
+                    checking.warn(f"the configuration {path} is damaged: it is not used")
         return None
 
     def names(self) -> dict[str, str]:
@@ -267,7 +279,20 @@ class Store:
     def remove_image(self, digest: str) -> None:
         """Forget an image that has no name; its layers go with the next `collect`."""
         if digest not in self.names().values():
-            (self.home / SAVED / f"{hex_of(digest)}.json").unlink(missing_ok=True)
+            for end in (".json", ".sum"):
+                (self.home / SAVED / f"{hex_of(digest)}{end}").unlink(missing_ok=True)
+
+
+def _sum(data: bytes) -> str:
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def _intact(path: Path, data: bytes) -> bool:
+    """Whether a document is what was written, as far as that was noted."""
+    try:
+        return path.with_suffix(".sum").read_bytes() == _sum(data).encode()
+    except FileNotFoundError:
+        return True  # of an earlier version
 
 
 def collect(home: Path, *, keep_layers: bool = False) -> int:

@@ -14,6 +14,7 @@ import pytest
 from minify.errors import Unsupported
 from minify.runs import kit as kit_module
 from minify.runs.kit import LOADER_VARIABLES, Kit, prepare_kit
+from minify.steps import Event, listening
 
 needs_strace = pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
 
@@ -172,3 +173,19 @@ def test_static_strace_needs_no_loader(tmp_path: Path, monkeypatch: pytest.Monke
     assert (kit.version, kit.loaded) == ("9.9", frozenset())
     assert kit.strace_argv((), "o") == ("/.minify/kit/strace", "-o", "o", "--")
     assert kit.gate_argv("f")[0] == "/.minify/kit/sh"
+
+
+@needs_strace
+@pytest.mark.parametrize("name", ["strace", "sh", "lib"])
+def test_a_damaged_kit_is_made_again(tmp_path: Path, name: str) -> None:
+    cache = tmp_path / "cache"
+    path = prepare_kit(cache).path
+    broken = path / name if name != "lib" else next((path / "lib").iterdir())
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[:1000] + bytes([whole[1000] ^ 1]) + whole[1001:])
+    events: list[Event] = []
+    with listening(events.append):
+        assert prepare_kit(cache).path == path
+    assert broken.read_bytes() == whole
+    assert [e.kind for e in events if e.kind == "warn"] == ["warn"]
+    assert os.listdir(cache) == [path.name]

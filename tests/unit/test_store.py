@@ -368,3 +368,19 @@ def test_collected_layers_leave_no_note(tmp_path: Path) -> None:
     assert content(tmp_path / "home") == []
     for notes in ("sound", "implied"):
         assert not any((tmp_path / "home/layers" / notes).iterdir())
+
+
+@pytest.mark.parametrize("end", [".json", ".sum"])
+@pytest.mark.parametrize("kind", [SAVED, FETCHED])
+def test_a_flipped_byte_of_a_configuration_is_found(tmp_path: Path, kind: str, end: str) -> None:
+    store, digest, config = Store(tmp_path), "sha256:" + "1" * 64, '{"os": "linux"}'
+    store.add_image(digest, config, kind=kind)
+    assert store.image(digest) == config
+    file = tmp_path / kind / f"{'1' * 64}{end}"
+    for at in range(file.stat().st_size):
+        whole = file.read_bytes()
+        file.write_bytes(whole[:at] + bytes([whole[at] ^ 0x80]) + whole[at + 1 :])
+        assert store.image(digest) is None
+        file.write_bytes(whole)
+    store.add_image(digest, config, kind=kind)
+    assert store.image(digest) == config
