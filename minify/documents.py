@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 from minify.codec import dumps, loads
 from minify.errors import MinifyError
-from minify.workspace import key_of, write_document
+from minify.intact import get, put
+from minify.workspace import key_of
 
 T = TypeVar("T")
 
@@ -26,13 +27,13 @@ class Shelf:
     def put(self, name: str, noun: Any, key: str = "") -> Path:
         """Write a document; returns its path."""
         path = self.path(name, key)
-        write_document(path, dumps(noun), private=True)
+        put(path, dumps(noun))
         return path
 
     def get(self, name: str, kind: type[T], key: str = "") -> T | None:
-        """Read a document; None when there is none that this version can read."""
+        """Read a document; None when there is none, or none that this version can read whole."""
         path = self.path(name, key)
         try:
-            return loads(path.read_text(encoding="utf-8"), kind)
+            return loads(get(path), kind)
         except (OSError, MinifyError):
             return None

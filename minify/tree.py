@@ -44,6 +44,8 @@ class Tree:
 
     entries: Mapping[str, Entry]
     opener: Callable[[Entry], BinaryIO] = field(repr=False)
+    # Told the SHA-256 of a file's content when all of it was read to be packed; may raise.
+    check: Callable[[Entry, bytes], None] | None = field(default=None, repr=False)
     # Where absolute paths lead: resolvers ask for the same few thousand again and again.
     _known: dict[str, Resolved] = field(default_factory=dict, repr=False, compare=False)
     _facts: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False, compare=False)

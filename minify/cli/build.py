@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,13 +17,17 @@ from minify.cli.deadline import deadline
 from minify.cli.options import gather, run_options
 from minify.cli.place_options import output_options
 from minify.cli.probe_options import WithDashes
-from minify.cli.results import deliver, result_of, wishes_of, with_context
+from minify.cli.results import Wishes, deliver, result_of, wishes_of, with_context
 from minify.codec import dumps
 from minify.config.read import home_folder
 from minify.errors import Exit, UsageError
+from minify.intact import DamagedError
 from minify.model import KeepLevel
 from minify.options import Options
 from minify.workspace import Home, running, write_document
+
+if TYPE_CHECKING:  # slow to import, and --help needs none of it
+    from minify.report import Report
 
 
 @contextlib.contextmanager
@@ -117,17 +122,30 @@ def build_command(image: str | None, command: tuple[str, ...], dry_run: bool, **
     """
     options = gather(image, command, flags)
     wishes = wishes_of(flags)
+    if dry_run:
+        return _planned(options, flags)
+    try:
+        options, report = _built_once(options, wishes, flags)
+    except DamagedError:
+        # What ran on a damaged layer proves nothing; the store unpacks it again now.
+        options, report = _built_once(replace(options, fresh=True), wishes, flags)
+    return deliver(report, options, wishes)
+
+
+def _planned(options: Options, flags: dict[str, Any]) -> int:
+    from minify.building import prepare
+    from minify.masking import plan_to_keep
+
+    with _running(options, flags) as bench:
+        plan = plan_to_keep(prepare(bench, with_context(bench, options)).plan)
+        click.echo(dumps(plan, indent=1), nl=False)
+    return Exit.OK
+
+
+def _built_once(options: Options, wishes: Wishes, flags: dict[str, Any]) -> tuple[Options, Report]:
     with _running(options, flags) as bench:
         options = with_context(bench, options)
-        if dry_run:
-            from minify.building import prepare
-            from minify.masking import plan_to_keep
-
-            plan = plan_to_keep(prepare(bench, options).plan)
-            click.echo(dumps(plan, indent=1), nl=False)
-            return Exit.OK
-        report = result_of(bench, options, wishes)
-    return deliver(report, options, wishes)
+        return options, result_of(bench, options, wishes)
 
 
 @click.command("trace", cls=WithDashes)

@@ -82,7 +82,10 @@ class EmbeddedEngine:
         image = replace(image, size=tree.content_bytes)
         # A registry's image is asked for its manifest once only: the same answer every time.
         manifest = "" if name_of(reference) else manifest
-        base = lambda count: read_overlay(directories[:count])  # noqa: E731 - a value, not a name
+
+        def base(count: int) -> Tree:
+            return self._checked(image, read_overlay(directories[:count]))
+
         self._loaded[reference] = Loaded(image, tree, base, manifest)
         return self._loaded[reference]
 
@@ -121,8 +124,17 @@ class EmbeddedEngine:
                 raise EngineError(
                     f"layers of {image.reference} are not in the layer store", hint="load it again"
                 )
-            self._images[image.digest] = complete(self.store, image, [p for p in found if p])
+            directories, tree = complete(self.store, image, [p for p in found if p])
+            self._images[image.digest] = directories, self._checked(image, tree)
         return self._images[image.digest]
+
+    def _checked(self, image: Image, tree: Tree) -> Tree:
+        """The tree, whose files are held against their digests when they are packed."""
+
+        def check(entry: Entry, digest: bytes) -> None:
+            self.store.check(image.layers[entry.layer].diff_id, entry.path, digest)
+
+        return replace(tree, check=check)
 
     @contextlib.contextmanager
     def create(self, plan: Plan, image: Image, launch: Launch) -> Iterator[EmbeddedContainer]:
@@ -194,7 +206,7 @@ class EmbeddedEngine:
         """Put an output image into the store; returns its ID."""
         for one in output.packed:
             path = Path(one.file)
-            self.store.layer(one.diff_id, Span(path, 0, path.stat().st_size))
+            self.store.renewed(one.diff_id, Span(path, 0, path.stat().st_size))
         self.store.add_image(output.digest, output.config)
         if tag:
             self.tag(output.digest, tag)

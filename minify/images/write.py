@@ -46,14 +46,16 @@ class _Tally:
         self._view[self._fill : self._fill + len(data)] = data
         self._advance(len(data))
 
-    def copy(self, stream: BinaryIO, size: int) -> bool:
-        """Append `size` bytes of a stream; returns whether it had exactly that many."""
+    def copy(self, stream: BinaryIO, size: int, digest: hashlib._Hash | None = None) -> bool:
+        """Append `size` bytes of a stream, also to `digest`; whether it had exactly that many."""
         readinto = stream.readinto  # type: ignore[attr-defined]
         while size:
             got = readinto(self._view[self._fill : self._fill + min(size, CHUNK)])
             if not got:
                 return False
             size -= got
+            if digest:
+                digest.update(self._view[self._fill : self._fill + got])
             self._advance(got)
         return not stream.read(1)
 
@@ -144,12 +146,15 @@ def _write(tree: Tree, entries: list[Entry], raw: BinaryIO, epoch: int | None) -
 
 
 def _content(tree: Tree, entry: Entry, tally: _Tally) -> None:
+    digest = hashlib.sha256() if tree.check else None
     with tree.opener(entry) as stream:
-        if not tally.copy(stream, entry.size):
+        if not tally.copy(stream, entry.size, digest):
             raise BuildError(
                 f"{entry.path} is not {entry.size} bytes long, as the image says",
                 hint="the image is damaged or was changed while it was read",
             )
+    if tree.check and digest:
+        tree.check(entry, digest.digest())
     tally.put(padding(entry.size))
 
 

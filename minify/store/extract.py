@@ -8,8 +8,10 @@ what a later entry of the same name does, is as in `images.layers`, which indexe
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,12 +43,24 @@ class _Work:
     rootless: bool
     times: dict[Parts, int] = field(default_factory=dict)
     hidden: set[Parts] = field(default_factory=set)
+    digests: dict[Parts, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Unpacked:
+    """What is known of an unpacked layer: folders it has only as parents, sorted; SHA-256 by file.
+
+    Files that later entries replaced may be among the latter.
+    """
+
+    implied: tuple[str, ...]
+    digests: Mapping[str, bytes]
 
 
 def unpack(
     tar: Span, folder: Path | str, *, rootless: bool = False, limits: Limits = DEFAULT
-) -> tuple[str, ...]:
-    """Unpack an uncompressed layer tar; returns the folders it has only as parents, sorted.
+) -> Unpacked:
+    """Unpack an uncompressed layer tar.
 
     `rootless` marks opaque folders for mounts in a user namespace. Raises EngineError for a layer
     that is damaged, hostile or beyond the limits, BuildError when the device is full.
@@ -63,15 +77,21 @@ def unpack(
                 if count > limits.max_entries:
                     raise EngineError(f"a layer has more than {limits.max_entries} entries")
                 _member(work, member)
-            for path, seconds in work.times.items():
+            # What the layer does not say is the same whenever it is unpacked.
+            for path, seconds in {**dict.fromkeys(to.made, 0), **work.times}.items():
                 os.utime(to.folder(path)[0], ns=(seconds, seconds))
-            return tuple(sorted("/" + os.fsdecode(b"/".join(path)) for path in to.made))
+            implied = tuple(sorted(_name(path) for path in to.made))
+            return Unpacked(implied, {_name(p): d for p, d in work.digests.items()})
     except (ValueError, OverflowError) as error:
         raise EngineError(f"damaged layer, at {shown(name)}: {error}") from error
     except OSError as error:
         raise _explained(error, name) from error
     finally:
         os.close(source)
+
+
+def _name(path: Parts) -> str:
+    return "/" + os.fsdecode(b"/".join(path))
 
 
 def _explained(error: OSError, name: bytes) -> MinifyError:
@@ -183,7 +203,7 @@ def _other(work: _Work, parent: int, path: Parts, member: Member) -> None:
 def _make(work: _Work, parent: int, path: Parts, member: Member) -> None:
     name = path[-1]
     if member.type == b"0":
-        _file(work, parent, name, member)
+        work.digests[path] = _file(work, parent, name, member)
     elif member.type == b"1":
         _hard_link(work, path, member)
     elif member.type == b"2":
@@ -195,7 +215,9 @@ def _make(work: _Work, parent: int, path: Parts, member: Member) -> None:
         raise EngineError(f"a layer has a member of unknown type {member.type!r}: {shown(name)}")
 
 
-def _file(work: _Work, parent: int, name: bytes, member: Member) -> None:
+def _file(work: _Work, parent: int, name: bytes, member: Member) -> bytes:
+    """Write a file; returns the SHA-256 of its content."""
+    digest = hashlib.sha256()
     fd = os.open(name, CREATE, 0o600, dir_fd=parent)
     try:
         at, left = work.tar.offset + member.offset, member.size
@@ -204,9 +226,11 @@ def _file(work: _Work, parent: int, name: bytes, member: Member) -> None:
             if not data:
                 raise EngineError(f"{work.tar.path} is cut short", hint="copy or save it again")
             written = os.write(fd, data)
+            digest.update(data[:written])
             at, left = at + written, left - written
         _dress(fd, member)
         os.utime(fd, ns=(member.mtime * 10**9, member.mtime * 10**9))
+        return digest.digest()
     finally:
         os.close(fd)
 
@@ -215,13 +239,17 @@ def _hard_link(work: _Work, path: Parts, member: Member) -> None:
     parts = _parts(member.link)
     if not parts:
         raise EngineError(f"a layer has a hard link to its root: {shown(member.name)}")
-    source = os.dup(work.to.folder(parts[:-1])[0])
+    folder, real = work.to.folder(parts[:-1])
+    source = os.dup(folder)
     try:
         parent, _ = work.to.folder(path[:-1])
         found = os.stat(parts[-1], dir_fd=source, follow_symlinks=False)
         if stat.S_ISDIR(found.st_mode):
             raise EngineError(f"a layer has a hard link to a folder: {shown(member.name)}")
         os.link(parts[-1], path[-1], src_dir_fd=source, dst_dir_fd=parent, follow_symlinks=False)
+        work.digests.pop(path, None)
+        if known := work.digests.get((*real, parts[-1])):
+            work.digests[path] = known
     except FileNotFoundError as error:
         raise EngineError(
             f"hard link {shown(member.name)} leads to {shown(member.link)}, not a file of its layer"

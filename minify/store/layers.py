@@ -4,6 +4,7 @@
 
     HOME/layers/sha256/HEX/        the layer as an overlayfs lower directory (HEX: its diff_id)
     HOME/layers/implied/HEX        folders it has only as parents of others, one per line
+    HOME/layers/digests/HEX        the SHA-256 and the path of each of its files
     HOME/layers/sound/HEX          a link to "synced", or to the boot it was unpacked in
     HOME/layers/new/RANDOM/        a layer being unpacked; garbage once nobody holds its lock
     HOME/layers/locks/HEX          held shared by who uses the layer, exclusively by who writes it
@@ -27,21 +28,23 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import json
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 from minify.below import remove, size_of
 from minify.errors import BuildError, EngineError, MinifyError
 from minify.images.limits import DEFAULT, Limits
 from minify.images.span import Span
+from minify.intact import DamagedError, drop, get, put
 from minify.run import run
 from minify.steps import step
+from minify.store.digests import digests_in, read, written
 from minify.store.extract import unpack
 from minify.workspace import make_private, write_document
 
@@ -83,6 +86,8 @@ class Store:
     limits: Limits = DEFAULT
     _held: dict[str, int] = field(default_factory=dict)
     _fresh: set[str] = field(default_factory=set)
+    _damaged: set[str] = field(default_factory=set)
+    _digests: dict[str, Mapping[str, bytes]] = field(default_factory=dict)
     _owing: bool = False
 
     def prepare(self) -> None:
@@ -116,6 +121,17 @@ class Store:
                     self._unpack(tar, path)
         return path
 
+    def renewed(self, diff_id: str, tar: Span) -> Path:
+        """As `layer`; one that was there before is unpacked again where a file of it is damaged."""
+        path = self.layer(diff_id, tar)
+        if path.name not in self._fresh:
+            try:
+                for file, digest in digests_in(path):
+                    self.check(diff_id, file, digest)
+            except DamagedError:
+                path = self.layer(diff_id, tar)
+        return path
+
     def find(self, diff_id: str) -> Path | None:
         """Return a layer's directory if it is there, and hold it."""
         self._hold(diff_id)
@@ -124,9 +140,44 @@ class Store:
 
     def _sound(self, path: Path) -> bool:
         """Whether a layer is there and its content is, too: it was written, or nothing was lost."""
-        if not path.is_dir():
+        if not path.is_dir() or path.name in self._damaged or not self._notes_intact(path.name):
             return False
         return path.name in self._fresh or self._note(path.name) in (SYNCED, boot() or SYNCED)
+
+    def _notes_intact(self, name: str) -> bool:
+        try:
+            get(self.home / "layers" / "implied" / name)
+        except FileNotFoundError:
+            return True
+        except (OSError, DamagedError):
+            return False
+        return True
+
+    def check(self, diff_id: str, path: str, digest: bytes) -> None:
+        """Raise DamagedError when a file of a layer, just read, is not what was unpacked.
+
+        The layer does not count any more then: it is unpacked again when it is asked for.
+        """
+        name = hex_of(diff_id)
+        if name not in self._digests:
+            try:
+                self._digests[name] = read(get(self.home / "layers" / "digests" / name))
+            except FileNotFoundError:  # unpacked by an earlier version
+                self._digests[name] = {}
+            except (OSError, ValueError, DamagedError):
+                self._distrust(diff_id, f"the digests of layer {diff_id} are damaged")
+        if self._digests[name].get(path, digest) != digest:
+            self._distrust(diff_id, f"{path} of layer {diff_id} is damaged")
+
+    def _distrust(self, diff_id: str, why: str) -> NoReturn:
+        name = hex_of(diff_id)
+        self._damaged.add(name)
+        self._fresh.discard(name)
+        self._digests.pop(name, None)
+        # For other runs, and for later ones.
+        (self.home / "layers" / "sound" / name).unlink(missing_ok=True)
+        warn(f"{why}: the layer is not used any more")
+        raise DamagedError(why, hint="run it again: the layer is unpacked again then")
 
     def _note(self, name: str) -> str:
         try:
@@ -161,11 +212,14 @@ class Store:
                 path.rename(folder / "lost")
             content = folder / "content"
             content.mkdir(mode=0o755)
-            implied = unpack(tar, content, rootless=self.rootless, limits=self.limits)
-            write_document(notes, "".join(f"{p}\n" for p in implied if "\n" not in p), private=True)
+            unpacked = unpack(tar, content, rootless=self.rootless, limits=self.limits)
+            put(notes, "".join(f"{p}\n" for p in unpacked.implied if "\n" not in p))
+            put(self._folder("layers", "digests") / path.name, written(unpacked.digests))
             self._set_note(path.name, boot() or "unknown")
             content.rename(path)
             self._fresh.add(path.name)
+            self._damaged.discard(path.name)
+            self._digests.pop(path.name, None)
 
     def layer_names(self) -> tuple[str, ...]:
         """The hexadecimal digests of the layers in the store."""
@@ -178,7 +232,7 @@ class Store:
         """Folders a layer has only as parents: their attributes are those of the layer below."""
         notes = self.home / "layers" / "implied" / hex_of(diff_id)
         try:
-            text = notes.read_text(encoding="utf-8", errors="surrogateescape")
+            text = get(notes)
         except OSError:
             return ()
         return tuple(text.splitlines())
@@ -230,23 +284,18 @@ class Store:
     def add_image(self, digest: str, config: str, *, kind: str = SAVED) -> None:
         """Remember an image's configuration under its digest; `kind` is SAVED or FETCHED."""
         self._owing = self._owing or (kind == FETCHED and bool(self._fresh))
-        place = self._folder(kind) / f"{hex_of(digest)}.json"
         # In canonical form its digest is not the image's: its own is kept beside it.
-        write_document(
-            place.with_suffix(".sum"), _sum(config.encode("utf-8", "surrogateescape")), private=True
-        )
-        write_document(place, config, private=True)
+        put(self._folder(kind) / f"{hex_of(digest)}.json", config)
 
     def image(self, digest: str) -> str | None:
         """The configuration of a remembered image."""
         for kind in (SAVED, FETCHED):
             path = self.home / kind / f"{hex_of(digest)}.json"
             with contextlib.suppress(OSError):
-                data = path.read_bytes()
-                if _intact(path, data):
-                    return data.decode("utf-8", "surrogateescape")
-                with step("Checking the layer store") as checking:
-                    checking.warn(f"the configuration {path} is damaged: it is not used")
+                try:
+                    return get(path)
+                except DamagedError as damage:
+                    warn(f"{damage.message}: this configuration is not used")
         return None
 
     def names(self) -> dict[str, str]:
@@ -279,20 +328,13 @@ class Store:
     def remove_image(self, digest: str) -> None:
         """Forget an image that has no name; its layers go with the next `collect`."""
         if digest not in self.names().values():
-            for end in (".json", ".sum"):
-                (self.home / SAVED / f"{hex_of(digest)}{end}").unlink(missing_ok=True)
+            drop(self.home / SAVED / f"{hex_of(digest)}.json")
 
 
-def _sum(data: bytes) -> str:
-    return "sha256:" + hashlib.sha256(data).hexdigest()
-
-
-def _intact(path: Path, data: bytes) -> bool:
-    """Whether a document is what was written, as far as that was noted."""
-    try:
-        return path.with_suffix(".sum").read_bytes() == _sum(data).encode()
-    except FileNotFoundError:
-        return True  # of an earlier version
+def warn(text: str) -> None:
+    """Say what is wrong with the store."""
+    with step("Checking the layer store") as checking:
+        checking.warn(text)
 
 
 def collect(home: Path, *, keep_layers: bool = False) -> int:
@@ -310,8 +352,8 @@ def collect(home: Path, *, keep_layers: bool = False) -> int:
         if folder.name not in wanted:
             freed += _remove_unlocked(folder, home / "layers" / "locks" / folder.name)
             if not folder.exists():
-                for notes in ("sound", "implied"):
-                    (home / "layers" / notes / folder.name).unlink(missing_ok=True)
+                for notes in ("sound", "implied", "digests"):
+                    drop(home / "layers" / notes / folder.name)
     for folder in _subfolders(home / "pulls"):
         freed += _remove_unlocked(folder, home / "layers" / "locks" / f"{folder.name}.write")
     remove(home / FETCHED)
