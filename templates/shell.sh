@@ -81,7 +81,9 @@ with open(sys.argv[1], encoding="utf-8") as stream:
     report = json.load(stream)["value"]
 for name, value in {
     "SHRUNK_IMAGE": report["minified"]["reference"] if report["tagged"] else "",
-    "SHRUNK_DIGEST": report["minified"]["digest"],
+    "SHRUNK_DIGEST": (report["outputs"] or {}).get(
+        report["minified"]["reference"], report["minified"]["digest"]
+    ),
     "SHRUNK_SIZE": report["minified"]["size"],
     "SHRUNK_ORIGINAL_SIZE": report["original"]["size"],
     "SHRUNK_FAILED_GATES": sum(not gate["passed"] for gate in report["gates"]),
