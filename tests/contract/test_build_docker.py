@@ -132,16 +132,16 @@ def test_no_image_without_a_name_is_left(built: Path, tmp_path: Path) -> None:
     before = dangling()
     tag = ("--tag", "minify-test-again:1", "--no-verify")
     other = (*tag, "--keep", "/usr/bin/apt-get")
-    assert minify("build", NAME, *other, home=built).returncode == 0
+    assert minify("build", NAME, *other, home=tmp_path).returncode == 0
     former = docker("image", "inspect", "--format", "{{.Id}}", "minify-test-again:1")
     # Another result takes the name over: the former one is nobody's then.
-    assert minify("build", NAME, *tag, home=built).returncode == 0
+    assert minify("build", NAME, *tag, home=tmp_path).returncode == 0
     assert docker("image", "inspect", "--format", "{{.Id}}", "minify-test-again:1") != former
     assert docker("image", "inspect", "--format", "{{.Id}}", former, check=False) in ("", "[]")
     # One that somebody named otherwise stays.
     latter = docker("image", "inspect", "--format", "{{.Id}}", "minify-test-again:1")
     docker("tag", "minify-test-again:1", "minify-test-again:kept")
-    assert minify("build", NAME, *other, home=built).returncode == 0
+    assert minify("build", NAME, *other, home=tmp_path).returncode == 0
     kept = docker("image", "inspect", "--format", "{{.Id}}", "minify-test-again:kept")
     assert kept == latter
     docker("rmi", "minify-test-again:1", "minify-test-again:kept")
