@@ -7,7 +7,6 @@ their digest, which is checked: what does not fit is as good as absent.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from minify.engines.bolt import Bucket, Unreadable, look
+from minify.intact import digest_of
 from minify.jsontext import parse_json
 
 T = TypeVar("T")
@@ -105,7 +105,7 @@ def document(path: Path, digest: str) -> bytes | None:
         data = path.read_bytes()
     except OSError:
         return None
-    return data if f"sha256:{hashlib.sha256(data).hexdigest()}" == digest else None
+    return data if digest_of(data) == digest else None
 
 
 def chain_ids(diff_ids: Sequence[str]) -> tuple[str, ...]:
@@ -113,7 +113,7 @@ def chain_ids(diff_ids: Sequence[str]) -> tuple[str, ...]:
     chains: list[str] = []
     for diff_id in diff_ids:
         both = f"{chains[-1]} {diff_id}".encode() if chains else b""
-        chains.append(f"sha256:{hashlib.sha256(both).hexdigest()}" if both else diff_id)
+        chains.append(digest_of(both) if both else diff_id)
     return tuple(chains)
 
 

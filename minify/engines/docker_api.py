@@ -7,7 +7,6 @@ when they are readable here (local engine, root), else from `docker save`, spool
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import tempfile
 import threading
@@ -35,6 +34,7 @@ from minify.images.platforms import check_platform, fits
 from minify.images.registry import Access
 from minify.images.source import open_source
 from minify.images.transports import IMAGE_ID, Location, Transport, parse_location
+from minify.intact import digest_of
 from minify.model import Image, OutputImage, Plan
 from minify.steps import step
 from minify.tree import Tree
@@ -101,7 +101,7 @@ class DockerEngine:
         if name:
             self._lent[found["Id"]] = name
         # What the file says is what is meant, however the engine tells it.
-        image = replace(image_of(reference, found, source.config), engine_id=found["Id"])
+        image = image_of(reference, found, source.config)
         directories = self._directories(image, found)
         tree = (directories and self._overlay(directories)) or source.tree
         manifest = reference.partition("@")[2]
@@ -151,7 +151,7 @@ class DockerEngine:
         for image_id in {str(item["Id"]) for item in self._client.images(all=True)}:
             with contextlib.suppress(APIError):
                 config = self._disk.config(self._client.inspect_image(image_id))
-                if config and hashlib.sha256(config).hexdigest().startswith(wanted):
+                if config and digest_of(config).removeprefix("sha256:").startswith(wanted):
                     return image_id
         return reference
 

@@ -8,7 +8,7 @@ by another digest than the one it was loaded with, and leaves one without a name
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,10 @@ def bring(client: Any, source: OpenedImage, run: Run) -> str:
     remember_image(run, name)
     try:
         if names is None:
-            _load(client, source, name)
+            diff_ids = [layer.diff_id for layer in source.image.layers]
+            layers = list(zip(source.layers, diff_ids, strict=True))
+            if reason := _load(client, docker_archive_stream(layers, source.config, [name])):
+                raise EngineError(f"the engine refused {source.image.reference}: {reason}")
         else:  # another run brought it
             client.tag(digest, *name.split(":"))
     except (APIError, OSError) as error:
@@ -49,13 +52,10 @@ def bring(client: Any, source: OpenedImage, run: Run) -> str:
     return name
 
 
-def _load(client: Any, source: OpenedImage, name: str) -> None:
-    diff_ids = [layer.diff_id for layer in source.image.layers]
-    layers = list(zip(source.layers, diff_ids, strict=True))
-    stream = docker_archive_stream(layers, source.config, [name])
-    for answer in client.load_image(stream, quiet=True):
-        if "error" in answer:
-            raise EngineError(f"the engine refused {source.image.reference}: {answer['error']}")
+def _load(client: Any, archive: Iterator[bytes]) -> str:
+    """Load a docker-archive; returns why the engine refuses it, or nothing."""
+    answers = client.load_image(archive, quiet=True)
+    return next((str(answer["error"]) for answer in answers if "error" in answer), "")
 
 
 def lend(client: Any, output: OutputImage, run: Run, tags: Sequence[str]) -> tuple[str, str]:
@@ -69,9 +69,8 @@ def lend(client: Any, output: OutputImage, run: Run, tags: Sequence[str]) -> tup
     layers = [(Path(one.file), one.diff_id) for one in output.packed]
     stream = docker_archive_stream(layers, output.config, [name, *tags])
     try:
-        for answer in client.load_image(stream, quiet=True):
-            if "error" in answer:
-                raise BuildError(f"the engine refused the image: {answer['error']}")
+        if reason := _load(client, stream):
+            raise BuildError(f"the engine refused the image: {reason}")
         return name, str(client.inspect_image(name)["Id"])
     except (APIError, OSError) as error:
         raise BuildError(f"cannot load the image into the engine: {error}") from error

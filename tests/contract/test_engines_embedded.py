@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,9 +16,9 @@ import pytest
 from minify.engines import Launch, Loaded
 from minify.engines.embedded import EmbeddedEngine, make
 from minify.engines.embedded_container import EmbeddedContainer
-from minify.errors import MinifyError
 from minify.model import Mount, Plan
 from minify.ready import wait_until
+from tests.embedded_kit import embedded
 from tests.host_image import layer, output_image
 from tests.image_kit import Layout, config, folder, item, symlink, tar
 
@@ -33,14 +32,8 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedEngine]:
-    home = tmp_path_factory.mktemp("embedded")
-    try:
-        made = make(home)
-    except MinifyError as error:
-        pytest.skip(error.message)
-    yield made
-    made.close()
-    shutil.rmtree(home, ignore_errors=True)
+    with embedded(tmp_path_factory) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from minify.engines import OUTPUT_LIMIT, Launch, Loaded
-from minify.engines.embedded import EmbeddedEngine, make
-from minify.errors import MinifyError
+from minify.engines.embedded import EmbeddedEngine
 from minify.model import Plan, Surroundings, Watch
 from minify.ready import wait_until
 from minify.runs.trial import Stage, run_trial
+from tests.embedded_kit import embedded
 from tests.host_image import output_image
 
 pytestmark = [
@@ -31,14 +31,8 @@ SMALL = Surroundings(pids=64, memory=256 << 20)
 def engine(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[EmbeddedEngine]:
-    home = tmp_path_factory.mktemp("embedded")
-    try:
-        made = make(home, request.param)
-    except MinifyError as error:
-        pytest.skip(error.message)
-    yield made
-    made.close()
-    shutil.rmtree(home, ignore_errors=True)
+    with embedded(tmp_path_factory, request.param) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

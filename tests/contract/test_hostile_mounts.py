@@ -17,9 +17,10 @@ from typing import Any
 import pytest
 
 from minify.engines import Launch, Loaded
-from minify.engines.embedded import EmbeddedEngine, make
+from minify.engines.embedded import EmbeddedEngine
 from minify.errors import MinifyError
 from minify.model import Mount, Plan
+from tests.embedded_kit import embedded
 from tests.host_image import layer
 from tests.image_kit import OCI, Item, Layout, config, folder, item, symlink, tar
 
@@ -40,14 +41,8 @@ RUNTIMES = [name for name in ("runc", "crun") if shutil.which(name)]
 def engine(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[EmbeddedEngine]:
-    home = tmp_path_factory.mktemp("embedded")
-    try:
-        made = make(home, request.param)
-    except MinifyError as error:
-        pytest.skip(error.message)
-    yield made
-    made.close()
-    shutil.rmtree(home, ignore_errors=True)
+    with embedded(tmp_path_factory, request.param) as made:
+        yield made
 
 
 @pytest.fixture
